@@ -1,0 +1,179 @@
+"""What happens in a run, as small records, and the append-only log that holds them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One thing that happened. `time` is in seconds since the epoch."""
+
+    time: float = field(default_factory=time.time)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Queued(Event):
+    """The run waits for its turn."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Started(Event):
+    """A worker took the run. Pid and start time together name one process for ever."""
+
+    pid: int
+    process_started: float  # seconds since the epoch, as psutil tells it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Phase(Event):
+    """The run entered a phase, or moved on within it. `done` of `total` counts in `unit`."""
+
+    name: str
+    done: float = 0
+    total: float = 0  # 0: unknown
+    unit: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataReady(Event):
+    """The data is tokenised. Rows and tokens are those that will be trained on."""
+
+    train_rows: int
+    validation_rows: int
+    truncated_rows: int  # longer than max_length: their end is cut off
+    skipped_rows: int  # nothing to learn from: empty, or the answer lies beyond max_length
+    tokens: int
+    trained_tokens: int  # those the loss counts
+    fingerprint: str  # content hash of the rows
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelReady(Event):
+    """The model is loaded and its method attached."""
+
+    name: str
+    parameters: int
+    trainable_parameters: int
+    device: str
+    dtype: str
+    reason: str  # why this device and dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepDone(Event):
+    """One optimiser update. Written by the worker; drawn by the Curves tab."""
+
+    step: int  # optimiser updates so far, from 1; not micro-batches
+    total_steps: int
+    seconds: float  # of training so far, evaluations not counted
+    tokens: int  # real tokens seen so far; padding is not counted
+    metrics: dict[str, float]  # curve name -> value, e.g. {"loss": 1.93, "grad_norm": 0.7}
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalDone(Event):
+    """The held-out rows were scored. Step 0 is the base model."""
+
+    step: int
+    metrics: dict[str, float]  # e.g. {"eval_loss": 1.2, "eval_perplexity": 3.3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswersScored(Event):
+    """Base and tuned model answered the same held-out prompts."""
+
+    rows: int
+    base: dict[str, float]  # metric -> mean over rows, 0 to 1
+    tuned: dict[str, float]
+    examples: list[dict[str, str]]  # prompt, reference, base, tuned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Note(Event):
+    """Something the person should know; training goes on."""
+
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved(Event):
+    """The adapter of `step` is complete on disk."""
+
+    step: int
+    size: int  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Done(Event):
+    """Trained to the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stopped(Event):
+    """Ended early because a person asked for it; what was learnt is saved when a step was done."""
+
+    step: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failed(Event):
+    """Ended by a fault."""
+
+    problem: str
+    remedy: str
+
+
+KINDS: dict[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
+TERMINAL = (Done, Stopped, Failed)
+
+
+class EventLog:
+    """Events of one run, a JSON line each.
+
+    A line is one `os.write` on an `O_APPEND` descriptor: the kernel keeps lines of several writers
+    whole and in order, and a killed writer loses nothing that it had written.
+    """
+
+    _flags: ClassVar[int] = os.O_WRONLY | os.O_APPEND | os.O_CREAT | getattr(os, "O_CLOEXEC", 0)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._descriptor: int | None = None
+
+    def append(self, event: Event) -> None:
+        if self._descriptor is None:
+            self._descriptor = os.open(self.path, self._flags, 0o600)
+        line = json.dumps({"event": type(event).__name__, **asdict(event)}, separators=(",", ":"))
+        os.write(self._descriptor, line.encode() + b"\n")
+
+    def read_from(self, offset: int = 0) -> tuple[list[Event], int]:
+        """Events behind byte `offset` and the offset to go on from; an unfinished line waits."""
+        try:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+        except FileNotFoundError:
+            return [], offset
+        whole = data.rfind(b"\n") + 1
+        return list(_parse(data[:whole])), offset + whole
+
+    def close(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _parse(data: bytes) -> Iterator[Event]:
+    for line in data.splitlines():
+        try:
+            values: dict[str, Any] = json.loads(line)
+            yield KINDS[values.pop("event")](**values)
+        except (ValueError, KeyError, TypeError):
+            continue  # written by a newer version, or cut by a full disk: the rest still counts

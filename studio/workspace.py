@@ -1,0 +1,91 @@
+"""The only code that spells a path."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import time
+from pathlib import Path
+
+from studio.errors import RunError
+from studio.events import EventLog
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+
+def default_root() -> Path:
+    """Where runs, models and data sets are kept unless `--workspace` says otherwise."""
+    if chosen := os.environ.get("FINETUNE_STUDIO_WORKSPACE"):
+        return Path(chosen)
+    if os.environ.get("SPACE_ID") and os.access("/data", os.W_OK):
+        return Path("/data/finetune-studio")  # a Space's only disk that outlives a restart
+    return Path.home() / "finetune-studio"
+
+
+class RunFolder:
+    """One run: what was asked for, what happened, what came out."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.config = path / "config.json"
+        self.events = EventLog(path / "events.jsonl")
+        self.stop_flag = path / "stop"  # its existence asks the worker to end between steps
+        self.log = path / "worker.log"
+        self.checkpoints = path / "checkpoints"
+        self.adapter = path / "adapter"
+        self.held_out = path / "held_out.jsonl"  # the rows never trained on, for the chat
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+
+class Workspace:
+    """A folder with everything one installation keeps."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root.expanduser().resolve()
+        self.runs = self.root / "runs"
+        self.models = self.root / "models"
+        self.datasets = self.root / "datasets"
+        self.server_lock = self.root / "server.lock"
+        self.device_lock = self.root / "device.lock"
+
+    def create(self) -> Workspace:
+        """Make the folders. Raises RunError where that cannot be done."""
+        try:
+            for folder in (self.runs, self.models, self.datasets):
+                folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise RunError(
+                f"The workspace {self.root} cannot be written ({error.strerror}).",
+                remedy="Choose another folder with --workspace.",
+            ) from None
+        return self
+
+    def run(self, run_id: str) -> RunFolder:
+        """An existing run. Raises RunError for any name that is not one, hostile ones included."""
+        folder = self.runs / run_id if _NAME.fullmatch(run_id) else None
+        if folder is None or not (folder / "config.json").is_file():
+            raise RunError("There is no such run.", remedy="Choose one from the list.")
+        return RunFolder(folder)
+
+    def run_folders(self) -> list[RunFolder]:
+        """All runs, newest first."""
+        if not self.runs.is_dir():
+            return []
+        names = sorted((entry.name for entry in os.scandir(self.runs) if _NAME.fullmatch(entry.name)), reverse=True)
+        return [RunFolder(self.runs / name) for name in names if (self.runs / name / "config.json").is_file()]
+
+    def new_run(self, label: str) -> RunFolder:
+        """An empty folder under a name that sorts by time and is nobody else's."""
+        stamp = time.strftime("%Y%m%d-%H%M%S")
+        folder = self.runs / f"{stamp}-{slug(label)}-{secrets.token_hex(2)}"
+        folder.mkdir(parents=True)
+        return RunFolder(folder)
+
+
+def slug(text: str) -> str:
+    """A file name made from any text: lower-case ASCII letters, digits and dashes, at most 40."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[:40] or "untitled"
