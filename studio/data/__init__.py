@@ -1,0 +1,1 @@
+"""Files → rows → messages → tokens. Imports neither torch nor transformers: the page reads these too."""

@@ -1,0 +1,193 @@
+"""Conversations → token ids, and which of them the loss counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from studio.data.rendering import Rendered, chat_template_of, render, use_template
+from studio.data.templates import CHOOSE_COLUMNS, Mapping, to_messages, to_text
+from studio.errors import DatasetError, ModelError
+
+__all__ = ["IGNORED", "Encoded", "Report", "encode_chat", "encode_rows", "encode_text", "use_template"]
+
+IGNORED = -100  # the label torch's cross-entropy leaves out
+_BATCH = 256  # rows tokenised at once; progress is told after each batch
+
+
+@dataclass(frozen=True, slots=True)
+class Encoded:
+    """One row as a model takes it. Both lists have one entry a token, max_length at most."""
+
+    input_ids: list[int]
+    labels: list[int]  # the token's own id where it is learnt (not shifted), -100 elsewhere
+    truncated: bool  # its end was cut off
+
+
+@dataclass(frozen=True)
+class Report:
+    """What became of the rows."""
+
+    truncated: int  # rows kept, but with their end cut off
+    skipped: int  # rows with nothing to learn, or whose answer begins beyond the cut-off
+    tokens: int
+    trained_tokens: int  # those the loss counts
+
+
+def encode_chat(messages: list[dict[str, str]], tokenizer: Any, max_length: int) -> Encoded | None:
+    """The conversation in the model's own chat template; the loss counts the assistant's turns.
+
+    Each counts up to and with its end-of-turn token, or the model would not learn to stop; the line
+    break that a template puts behind that token does not. None: no learnt token is left within
+    `max_length`. Raises ModelError without a chat template or a fast tokenizer, and jinja2's
+    TemplateError where the template refuses the conversation.
+    """
+    _check(tokenizer)
+    return _encode([render(messages, tokenizer)], tokenizer, max_length)[0]
+
+
+def encode_text(text: str, tokenizer: Any, max_length: int) -> Encoded | None:
+    """Plain text, all of it learnt, the end-of-text token too unless it was cut off. None: no text."""
+    if not text.strip():
+        return None
+    ids = list(tokenizer(text, verbose=False)["input_ids"])
+    end = tokenizer.eos_token_id
+    if end is not None and ids[-1:] != [end]:
+        ids.append(end)
+    kept = ids[:max_length]
+    return Encoded(kept, list(kept), len(ids) > max_length)
+
+
+def encode_rows(
+    rows: list[dict[str, Any]],
+    mapping: Mapping,
+    tokenizer: Any,
+    max_length: int,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[list[Encoded], Report]:
+    """All rows that hold something to learn, in order, and what became of the others.
+
+    `progress(done, total)` counts rows. Raises DatasetError where no row is left, ModelError where
+    the tokenizer cannot do this.
+    """
+    if mapping.format != "text":
+        _check(tokenizer)
+    encoded: list[Encoded] = []
+    counts = _Counts()
+    for batch in _batches(rows):
+        if mapping.format == "text":
+            found = [encode_text(to_text(row, mapping), tokenizer, max_length) for row in batch]
+            counts.empty += found.count(None)
+        else:
+            rendered = [one for row in batch if (one := _rendered(row, mapping, tokenizer, counts))]
+            found = _encode(rendered, tokenizer, max_length)
+            counts.too_long += found.count(None)
+        encoded += [one for one in found if one is not None]
+        counts.seen += len(batch)
+        if progress:
+            progress(counts.seen, len(rows))
+    if not encoded:
+        raise _nothing_left(counts, max_length)
+    return encoded, _report(encoded, len(rows))
+
+
+@dataclass
+class _Counts:
+    """Why rows were skipped."""
+
+    seen: int = 0
+    empty: int = 0  # no prompt or no answer
+    too_long: int = 0  # the answer begins beyond the cut-off
+    refused: int = 0  # by the chat template
+    refusal: str = ""  # its first words on that
+
+
+def _check(tokenizer: Any) -> None:
+    chat_template_of(tokenizer)
+    if not tokenizer.is_fast:
+        raise ModelError(
+            "This model's tokenizer is an old, slow one that cannot tell where a token stands in the text.",
+            remedy="Choose a model that comes with a tokenizer.json.",
+        )
+
+
+def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    remaining = iter(rows)
+    while batch := list(islice(remaining, _BATCH)):
+        yield batch
+
+
+def _rendered(row: dict[str, Any], mapping: Mapping, tokenizer: Any, counts: _Counts) -> Rendered | None:
+    from jinja2 import TemplateError
+
+    messages = to_messages(row, mapping)
+    if messages is None:
+        counts.empty += 1
+        return None
+    try:
+        return render(messages, tokenizer)
+    except TemplateError as error:  # templates say so themselves, e.g. "System role not supported"
+        counts.refused += 1
+        counts.refusal = counts.refusal or str(error)[:200]
+        return None
+
+
+def _encode(rendered: list[Rendered], tokenizer: Any, max_length: int) -> list[Encoded | None]:
+    if not rendered:
+        return []
+    texts = [one.text for one in rendered]
+    # The template has written all special tokens already.
+    batch = tokenizer(texts, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    return [
+        _masked(ids, offsets, one.spans, max_length)
+        for ids, offsets, one in zip(batch["input_ids"], batch["offset_mapping"], rendered, strict=True)
+    ]
+
+
+def _masked(
+    ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, int]], max_length: int
+) -> Encoded | None:
+    """Labels where a token has a character of a span. One that straddles the answer's first is learnt:
+
+    tokenizers glue the space in front to a word, and the word must not be lost.
+    """
+    labels = [
+        token if any(start < end_at and begin_at < end for start, end in spans) else IGNORED
+        for token, (begin_at, end_at) in zip(ids, offsets, strict=True)
+    ][:max_length]
+    if all(label == IGNORED for label in labels[1:]):  # the first token is never predicted
+        return None
+    return Encoded(list(ids[:max_length]), labels, len(ids) > max_length)
+
+
+def _report(encoded: list[Encoded], rows: int) -> Report:
+    return Report(
+        truncated=sum(one.truncated for one in encoded),
+        skipped=rows - len(encoded),
+        tokens=sum(len(one.input_ids) for one in encoded),
+        trained_tokens=sum(label != IGNORED for one in encoded for label in one.labels[1:]),
+    )
+
+
+def _nothing_left(counts: _Counts, max_length: int) -> DatasetError:
+    rows = f"All {counts.seen:,} rows" if counts.seen != 1 else "The only row"
+    verb = "are" if counts.seen != 1 else "is"
+    if counts.too_long == counts.seen > 0:
+        return DatasetError(
+            f"{rows} {verb} longer than the cut-off of {max_length:,} tokens before the answer begins.",
+            remedy="Raise 'Cut-off length', or shorten the prompts.",
+        )
+    if counts.refused:
+        return DatasetError(
+            f"The model's chat template refuses the conversations: {counts.refusal.rstrip('.')}.",
+            remedy="Leave 'System prompt' without a column, or set 'Chat template' to 'chatml'.",
+        )
+    if counts.too_long:
+        return DatasetError(
+            f"None of the {counts.seen:,} rows can be learnt from: {counts.too_long:,} are longer than the cut-off "
+            f"of {max_length:,} tokens before the answer begins, {counts.empty:,} have no answer.",
+            remedy="Raise 'Cut-off length', and look at the rows in the Dataset tab.",
+        )
+    return DatasetError(f"None of the {counts.seen:,} rows holds anything to learn.", remedy=CHOOSE_COLUMNS)
