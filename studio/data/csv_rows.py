@@ -28,9 +28,9 @@ def parse_csv(text: str, name: str) -> tuple[list[dict[str, Any]], list[SetAside
         records = list(_records(text, delimiter))
     except csv.Error as error:
         raise _unreadable(name, f"cannot be read as a table ({error})") from None
-    if records.pop()[1] != [_END]:
-        line = records[-1][0] if records else 1
-        raise _unreadable(name, f"has a quotation mark that is never closed, in or after line {line}")
+    line, last = records.pop()
+    if last != [_END]:
+        raise _unreadable(name, f"has a quotation mark that is never closed, in the row that begins on line {line}")
     if not records:
         return [], []
     header = _header(records[0][1])
