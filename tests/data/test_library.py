@@ -69,7 +69,7 @@ def test_hostile_names_stay_in_the_folder(workspace, upload, original):
     assert sorted(path.name for path in (workspace.datasets / name).iterdir()) == ["about.json", "data.csv"]
     (choice,) = (choice for choice in library.names(workspace) if choice.kind == "upload")
     assert choice.title.isprintable()
-    assert "/" not in choice.title
+    assert not set("/\\") & set(choice.title)
     assert len(choice.title) <= 80
     assert library.open_source(name, workspace).train.rows
 
@@ -101,6 +101,14 @@ def test_names_that_are_none(workspace, name):
             use(name, workspace)
     with pytest.raises(DatasetError):
         library.set_mapping(workspace, name, SWAPPED)
+
+
+def test_an_upload_cannot_be_reached_by_a_detour(workspace, upload):
+    name = library.add(workspace, upload, "a.csv")
+    for detour in (f"../datasets/{name}", f"./{name}", f"{name}/", str(workspace.datasets / name)):
+        with pytest.raises(DatasetError):
+            library.remove(workspace, detour)
+    assert library.open_source(name, workspace).train.rows
 
 
 def test_a_damaged_upload_is_passed_over(workspace, upload):

@@ -83,6 +83,12 @@ def test_nothing_is_left_when_the_answer_begins_beyond_the_cut_off(tokenizer):
     assert encode_chat([user("hi"), assistant("ok")], tokenizer, 22) is not None
 
 
+def test_the_first_token_of_all_is_no_lesson(tokenizer):
+    tokenizer.chat_template = "{% for m in messages %}{{ m['content'] }}{% endfor %}"
+    assert encode_chat([assistant("ab")], tokenizer, 1) is None  # nothing stands before it
+    assert learnt(chat([assistant("ab")], tokenizer, 2), tokenizer) == ["ab"]
+
+
 def test_old_turns_written_otherwise_than_the_last(tokenizer):
     # The last answer gets empty thoughts, as Qwen3's template writes them: no prefix of the whole.
     tokenizer.chat_template = CHAT_TEMPLATES["chatml"].replace(
