@@ -41,14 +41,27 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Found:
+    """A data set that was read; how its columns are to be read may be open still."""
+
+    train: Dataset
+    validation: Dataset | None  # held-out rows it brings of its own
+    mapping: Mapping | None  # the one that came or was stored with it
+    title: str
+    about: str = ""
+    kind: Literal["sample", "upload", "file"] = "file"
+    path: Path | None = None  # where a file given by its path lies; None for samples and uploads
+
+
+@dataclass(frozen=True)
 class Opened:
     """A data set that was read and whose columns were checked. Its rows are shared: do not change them."""
 
     train: Dataset
-    validation: Dataset | None  # held-out rows it brings of its own
+    validation: Dataset | None
     mapping: Mapping
     title: str
-    path: Path | None = None  # where a file given by its path lies; None for samples and uploads
+    path: Path | None = None
 
 
 def samples() -> dict[str, Sample]:
@@ -96,25 +109,36 @@ def remove(workspace: Workspace, name: str) -> None:
     uploads.remove(_own(workspace, name))
 
 
-def open_source(source: str, workspace: Workspace, mapping: Mapping | None = None) -> Opened:
-    """The data set behind a sample's name, an upload's name or a file's path, looked for in that order.
+def look(source: str, workspace: Workspace) -> Found:
+    """What lies behind a sample's name, an upload's name or a file's path, looked for in that order.
 
-    `mapping` counts before the one stored with the data set, and that before a detected one. Raises
-    DatasetError where there is no such data set, or its columns cannot be read so.
+    Raises DatasetError where there is no such data set, or it cannot be read.
     """
     if sample := samples().get(source):
         validation = _read(sample.validation) if sample.validation else None
-        opened = Opened(_read(sample.train), validation, mapping or sample.mapping, sample.title)
-    elif upload := uploads.find(workspace, source):
-        train = _read(upload.data, upload.original_name)
-        opened = Opened(train, None, mapping or upload.mapping or detect(train), upload.title)
-    else:
-        path = _existing(source)
-        train = _read(path)
-        opened = Opened(train, None, mapping or detect(train), train.name, path)
-    for part in filter(None, (opened.train, opened.validation)):
-        check(opened.mapping, part)
-    return opened
+        about = f"{sample.about} Licence: {sample.licence}."
+        return Found(_read(sample.train), validation, sample.mapping, sample.title, about, "sample")
+    if upload := uploads.find(workspace, source):
+        return Found(_read(upload.data, upload.original_name), None, upload.mapping, upload.title, kind="upload")
+    path = _existing(source)
+    train = _read(path)
+    return Found(train, None, None, train.name, path=path)
+
+
+def settle(found: Found, mapping: Mapping | None = None) -> Opened:
+    """`found` with its columns settled: `mapping` counts before the stored one, that before a detected one.
+
+    Raises DatasetError where the columns cannot be read so.
+    """
+    mapping = mapping or found.mapping or detect(found.train)
+    for part in filter(None, (found.train, found.validation)):
+        check(mapping, part)
+    return Opened(found.train, found.validation, mapping, found.title, found.path)
+
+
+def open_source(source: str, workspace: Workspace, mapping: Mapping | None = None) -> Opened:
+    """`settle` what `look` finds. Raises DatasetError."""
+    return settle(look(source, workspace), mapping)
 
 
 def train_and_held_out(opened: Opened, share: float, seed: int) -> tuple[Dataset, Dataset | None]:

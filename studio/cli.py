@@ -1,0 +1,193 @@
+"""The same jobs without a browser. The page itself is handed in, for this side knows nothing of it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from studio import __version__, events
+from studio.config import read_config
+from studio.errors import StudioError, explain
+from studio.jobs import create_run, worker_environment
+from studio.store import Store
+from studio.workspace import RunFolder, Workspace, default_root
+
+Serve = Callable[[argparse.Namespace, Workspace], None]
+
+
+def main(serve: Serve, argv: list[str] | None = None) -> int:
+    """Run a command; its exit code. Faults are one line on stderr, never a traceback."""
+    options = _parser().parse_args(argv)
+    try:
+        workspace = Workspace(options.workspace).create()
+        if options.command == "train":
+            return train(options.config, workspace)
+        if options.command == "doctor":
+            return doctor(workspace)
+        serve(options, workspace)
+        return 0
+    except StudioError as error:
+        return _refuse(error)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        return _refuse(explain(error))
+
+
+def _refuse(error: StudioError) -> int:
+    print(f"finetune-studio: {error}", file=sys.stderr)
+    return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="finetune-studio",
+        description="Fine-tune language models in the browser. Without a command: open the page.",
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
+    parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
+    parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    _workspace_option(parser, default_root())
+    commands = parser.add_subparsers(dest="command", metavar="{train,doctor}")
+    run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
+    run.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    health = commands.add_parser("doctor", help="say what this machine can do")
+    for command in (run, health):
+        _workspace_option(command, argparse.SUPPRESS)
+    return parser
+
+
+def _workspace_option(parser: argparse.ArgumentParser, default: object) -> None:
+    parser.add_argument(
+        "--workspace",
+        type=Path,
+        default=default,
+        metavar="FOLDER",
+        help=f"where runs, models and data sets are kept (default: {default_root()})",
+    )
+
+
+def train(config_path: Path, workspace: Workspace) -> int:
+    """Train what a config says in a worker of its own, telling how it goes. Ctrl-C ends it after its step."""
+    folder = create_run(workspace, read_config(config_path))
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "studio.worker", str(folder.path)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=worker_environment(),
+        start_new_session=True,
+    )
+    offset, told = 0, _Teller()
+    while True:
+        ended = worker.poll() is not None  # before reading: what it wrote last must still be read
+        new, offset = folder.events.read_from(offset)
+        for event in new:
+            told.tell(event)
+        if ended:
+            break
+        try:
+            time.sleep(0.1)
+        except KeyboardInterrupt:
+            print("Stopping after this step; what was learnt will be saved.", flush=True)
+            folder.stop_flag.touch()
+    return _outcome(Store(workspace), folder)
+
+
+def _outcome(store: Store, folder: RunFolder) -> int:
+    state = store.state(folder.id)
+    if state.status == "failed":
+        print(f"finetune-studio: {state.problem} {state.remedy}", file=sys.stderr)
+    print(folder.path)
+    return 1 if state.status == "failed" else 0
+
+
+class _Teller:
+    """Events as lines for a terminal, a step's at most once a second."""
+
+    def __init__(self) -> None:
+        self._phase = ""
+        self._last_step = 0.0
+
+    def tell(self, event: events.Event) -> None:
+        if line := self._line(event):
+            print(line, flush=True)
+
+    def _line(self, event: events.Event) -> str:
+        match event:
+            case events.Phase() if event.name != self._phase:
+                self._phase = event.name
+                return f"{event.name} ..."
+            case events.ModelReady():
+                share = 100 * event.trainable_parameters / event.parameters
+                return (
+                    f"{event.name} on {event.device} in {event.dtype}: {event.trainable_parameters:,} weights "
+                    f"learn ({share:.2f} %). {event.reason}"
+                )
+            case events.DataReady():
+                return (
+                    f"{event.train_rows} rows to learn from, {event.validation_rows} held out, "
+                    f"{event.truncated_rows} cut off, {event.skipped_rows} left out; {event.tokens:,} tokens."
+                )
+            case events.StepDone() if self._due(event):
+                left = event.seconds / event.step * (event.total_steps - event.step)
+                return (
+                    f"step {event.step}/{event.total_steps}  loss {event.metrics['loss']:.3f}  "
+                    f"{event.metrics['tokens_per_second']:.0f} tokens/s  {left:.0f} s left"
+                )
+            case events.EvalDone():
+                which = "base model" if event.step == 0 else f"step {event.step}"
+                return f"held-out loss {event.metrics['eval_loss']:.3f} ({which})"
+            case events.AnswersScored():
+                changes = (f"{name} {event.base[name]:.0%} -> {event.tuned[name]:.0%}" for name in event.tuned)
+                return f"{event.rows} held-out answers, base -> tuned: {', '.join(changes)}"
+            case events.Note():
+                return f"Note: {event.text}"
+        return ""
+
+    def _due(self, event: events.StepDone) -> bool:
+        if time.monotonic() - self._last_step < 1 and event.step not in (1, event.total_steps):
+            return False
+        self._last_step = time.monotonic()
+        return True
+
+
+def doctor(workspace: Workspace) -> int:
+    """Say what this machine can do, a line each."""
+    from studio.models.base import placement
+    from studio.models.catalog import free_memory, hub_reachable
+
+    place = placement("auto")
+    rows = {
+        "Studio": f"{__version__}, Python {sys.version.split()[0]}",
+        "Device": place.device,
+        "Number format": f"{place.dtype}: {place.reason}",
+        "CPU cores": str(os.cpu_count()),
+        "Memory": f"{free_memory() / 1e9:.1f} GB free",
+        "Disk": f"{shutil.disk_usage(workspace.root).free / 1e9:.1f} GB free in {workspace.root}",
+        "QLoRA": _bitsandbytes(place.device),
+        "Hub": "can be reached" if hub_reachable() else "cannot be reached: the starter model and local folders work",
+    }
+    for name, text in rows.items():
+        print(f"{name + ':':<15}{text}")
+    return 0
+
+
+def _bitsandbytes(device: str) -> str:
+    if importlib.util.find_spec("bitsandbytes") is None:
+        return "not available: bitsandbytes is not installed"
+    with contextlib.suppress(Exception):
+        import bitsandbytes
+
+        slow = "" if device == "cuda" else "; works on this device, but slowly"
+        return f"bitsandbytes {bitsandbytes.__version__}{slow}"
+    return "not available: bitsandbytes is installed but does not load here"

@@ -1,0 +1,119 @@
+"""RunConfig: everything a run is asked to do, as one tree of Settings."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+import studio.methods
+import studio.objectives
+from studio.catalog import entry_of, key_of
+from studio.data.templates import Mapping
+from studio.errors import ConfigError
+from studio.methods import Method
+from studio.objectives import Objective
+from studio.settings import Settings, setting
+from studio.training.settings import TrainingSettings
+
+MethodEntry = entry_of(studio.methods, Method, "a known method")
+ObjectiveEntry = entry_of(studio.objectives, Objective, "a known objective")
+
+
+class DatasetSettings(Settings):
+    """Which rows, and how their columns are read."""
+
+    source: str = setting(
+        "customer_messages",
+        "Data set",
+        help="A sample's name, the name of a data set of the workspace, or the path of a CSV, TSV, JSON, JSONL, "
+        "Parquet or text file.",
+    )
+    validation_share: float = setting(
+        0.1,
+        "Held-out share",
+        ge=0,
+        lt=1,
+        help="This part of the rows is never trained on and tells whether the model learnt or memorised. "
+        "Unused where the data set brings its own held-out rows.",
+    )
+    # Set under 'Columns' in the Dataset tab rather than in the form; None: as stored, else detected.
+    format: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    def mapping(self) -> Mapping | None:
+        """The mapping asked for; None leaves it to what is stored with the data set, or detected."""
+        return Mapping(self.format, dict(self.columns)) if self.format else None
+
+
+class RunConfig(Settings):
+    """One run. `version` lets later studios read it."""
+
+    version: int = Field(default=1, ge=1, le=1)
+    model: str = setting(
+        "starter",
+        "Model",
+        min_length=1,
+        max_length=500,
+        help="'starter' (SmolLM2-135M-Instruct), 'tiny' (random, for dry runs), a Hub id such as "
+        "Qwen/Qwen3-0.6B, or a local folder.",
+    )
+    dataset: DatasetSettings = DatasetSettings()
+    objective: ObjectiveEntry = Field(default="next_token", validate_default=True)
+    method: MethodEntry = Field(default="lora", validate_default=True)
+    training: TrainingSettings = TrainingSettings()
+    seed: int = setting(0, "Seed", ge=0, le=2**31 - 1, help="The same seed gives the same run on the same machine.")
+
+    @property
+    def method_name(self) -> str:
+        return key_of(self.method)
+
+    def to_dict(self, *, short: bool = False) -> dict[str, Any]:
+        """Plain values; `short` leaves out what equals its default."""
+        values = self.model_dump(mode="json")
+        return _without_defaults(values) if short else values
+
+    def to_yaml(self, *, short: bool = True) -> str:
+        return yaml.safe_dump(self.to_dict(short=short), sort_keys=False, allow_unicode=True)
+
+    def save(self, path: Path) -> None:
+        """Write as JSON, whole or not at all."""
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps(self.to_dict(), indent=2, ensure_ascii=False), encoding="utf-8")
+        partial.replace(path)
+
+
+def _without_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Drops defaults but keeps the keys that say what the run is about."""
+    kept = {"model", "dataset", "objective", "method", "training", "seed"}
+    # The defaults of the chosen method and objective, not of the default ones.
+    chosen = {key: {"name": values[key]["name"]} for key in ("objective", "method")}
+    defaults = RunConfig.parse(chosen).to_dict()
+    short: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            named = {"name", "source"}
+            value = {k: v for k, v in value.items() if k in named or v != defaults[key].get(k)}
+        if key in kept or value != defaults[key]:
+            short[key] = value
+    return {key: value for key, value in short.items() if value != {}}
+
+
+def read_config(path: Path) -> RunConfig:
+    """A RunConfig from a YAML or JSON file. Raises ConfigError."""
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"There is no file {path}.", remedy="Check the path.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read ({type(error).__name__}).", remedy="Give a YAML text file.") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        raise ConfigError(f"{path} is not valid YAML{where}.", remedy="Mend that line and try again.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} holds no settings.", remedy="Write 'key: value' lines; the README shows one.")
+    return RunConfig.parse(values)

@@ -1,0 +1,217 @@
+"""The background thread: it owns the queue and starts one worker process per run.
+
+Everything it knows is on disk. A server that is killed and started again reads the run folders and
+goes on; a run that was training meanwhile never noticed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import filelock
+import psutil
+
+from studio.config import RunConfig
+from studio.errors import RunError
+from studio.events import Failed, Queued, Stopped
+from studio.preflight import check
+from studio.store import Store
+from studio.workspace import RunFolder, Workspace
+
+POLL_SECONDS = 0.1
+WARM_AFTER_SECONDS = 4.0  # the page comes first: imports of a worker would slow its start
+
+
+class WorkerProcess:
+    """A child that waits for a run, its imports done."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        with (workspace.root / "idle-worker.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "studio.worker"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=worker_environment(),
+                start_new_session=True,  # a Ctrl-C in the server's terminal must not reach a run
+            )
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def take(self, folder: RunFolder) -> bool:
+        """Hand over a run. False where the worker is gone."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(os.fsencode(folder.path) + b"\n")
+            self.process.stdin.close()
+        except OSError:
+            return False
+        return self.alive
+
+    def dismiss(self) -> None:
+        """Let an idle worker go."""
+        if self.process.stdin is not None and not self.process.stdin.closed:
+            self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(timeout=0.2)
+        if self.alive:
+            self.process.kill()
+        self.process.wait()
+
+
+def worker_environment() -> dict[str, str]:
+    """A worker finds this studio wherever it was started from, and talks to nobody about it."""
+    root = str(Path(__file__).resolve().parent.parent)
+    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_DISABLE_TELEMETRY": "1"}
+
+
+def create_run(workspace: Workspace, config: RunConfig) -> RunFolder:
+    """A folder with a checked config, and nothing started. Raises StudioError before anything is made."""
+    config = check(config, workspace)
+    folder = workspace.new_run(f"{config.method_name}-{Path(config.dataset.source).stem}")
+    config.save(folder.config)
+    return folder
+
+
+class Jobs:
+    """The queue of one workspace."""
+
+    def __init__(self, workspace: Workspace, store: Store, *, keep_warm: bool = True) -> None:
+        self.workspace = workspace
+        self.store = store
+        self.keep_warm = keep_warm
+        self._lock = threading.RLock()
+        self._warm: WorkerProcess | None = None
+        self._running: dict[str, WorkerProcess] = {}
+        self._waiting: list[str] = []
+        self._active: set[str] = set()
+        self._close = threading.Event()
+        self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
+        self._owner = filelock.FileLock(str(workspace.server_lock))
+
+    def start(self) -> None:
+        """Take over the workspace. Raises RunError where another studio has it."""
+        try:
+            self._owner.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(
+                f"Another studio already works in {self.workspace.root}.",
+                remedy="Use that one, close it, or choose another folder with --workspace.",
+            ) from None
+        self._recover()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop starting runs. A run that trains goes on without us."""
+        self._close.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        if self._warm:
+            self._warm.dismiss()
+        self._owner.release()
+
+    def submit(self, config: RunConfig) -> str:
+        """Queue a run; its id. Raises StudioError before anything is made."""
+        folder = create_run(self.workspace, config)
+        folder.events.append(Queued())
+        folder.events.close()
+        with self._lock:
+            self._waiting.append(folder.id)
+        return folder.id
+
+    def stop(self, run_id: str) -> None:
+        """Ask a run to end after its step and save. One that still waits ends at once."""
+        folder = self.workspace.run(run_id)
+        with self._lock:
+            folder.stop_flag.touch()
+            if run_id in self._waiting:
+                self._waiting.remove(run_id)
+                folder.events.append(Stopped(step=0))
+                folder.events.close()
+
+    def kill(self, run_id: str) -> None:
+        """End a run that does not answer, losing what it learnt since it last saved."""
+        folder = self.workspace.run(run_id)
+        process = self.store.state(run_id).process()
+        if process is None:
+            return
+        with contextlib.suppress(psutil.Error, ProcessLookupError):
+            if hasattr(os, "killpg"):
+                os.killpg(process.pid, signal.SIGKILL)  # its session is its own: children go with it
+            else:
+                process.kill()
+            process.wait(timeout=5)
+        folder.events.append(Stopped(step=self.store.state(run_id).step))
+        folder.events.close()
+
+    def queue(self) -> list[str]:
+        """Ids of the runs that wait, first first."""
+        with self._lock:
+            return list(self._waiting)
+
+    # -- the thread ----------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        states = [self.store.state(folder.id) for folder in self.workspace.run_folders()]
+        self._waiting = [s.id for s in sorted(states, key=lambda s: s.created) if s.status == "queued"]
+        self._active = {s.id for s in states if s.active and s.status != "queued"}
+
+    def _loop(self) -> None:
+        started = time.monotonic()
+        while not self._close.wait(POLL_SECONDS):
+            with self._lock:
+                self._reap()
+                if not self._active and self._waiting:
+                    self._launch(self._waiting.pop(0))
+                elif not self._active and self.keep_warm and time.monotonic() - started > WARM_AFTER_SECONDS:
+                    self._ensure_warm()
+
+    def _ensure_warm(self) -> None:
+        if self._warm is None or not self._warm.alive:
+            self._warm = WorkerProcess(self.workspace)
+
+    def _launch(self, run_id: str) -> None:
+        folder = self.workspace.run(run_id)
+        self._ensure_warm()
+        worker, self._warm = self._warm, None
+        assert worker is not None
+        if not worker.take(folder):
+            worker = WorkerProcess(self.workspace)
+            worker.take(folder)
+        self._running[run_id] = worker
+        self._active.add(run_id)
+
+    def _reap(self) -> None:
+        """Let go of runs that ended; say so for those that died before they could."""
+        for run_id in list(self._active):
+            worker = self._running.get(run_id)
+            if worker is not None and worker.alive:
+                continue
+            state = self.store.state(run_id)
+            if worker is None and state.active:
+                continue  # of an earlier server: alive as long as its process is
+            if worker is not None and state.status == "queued":
+                self._fail(run_id, worker.process.returncode)
+            self._active.discard(run_id)
+            self._running.pop(run_id, None)
+
+    def _fail(self, run_id: str, code: int | None) -> None:
+        log = self.workspace.root / "idle-worker.log"
+        folder = self.workspace.run(run_id)
+        folder.events.append(
+            Failed(
+                problem=f"The worker could not start (exit code {code}).",
+                remedy=f"{log} says why; 'finetune-studio doctor' checks the installation.",
+            )
+        )
+        folder.events.close()

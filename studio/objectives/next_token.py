@@ -1,0 +1,55 @@
+"""Supervised fine-tuning: predict the next token of the answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from studio.objectives import Objective, Prepared, Progress
+from studio.settings import setting
+
+if TYPE_CHECKING:
+    from studio.data.dataset import Dataset
+    from studio.data.templates import Mapping
+
+
+class NextToken(Objective):
+    """Cross-entropy of each answer token given all before it; the prompt itself is not learnt.
+
+    Ouyang et al. 2022, arXiv:2203.02155, section 3.5 (supervised fine-tuning).
+    """
+
+    formats: ClassVar[tuple[str, ...]] = ("instruction", "prompt_completion", "messages", "conversations", "text")
+
+    max_length: int = setting(
+        512,
+        "Cut-off length",
+        ge=8,
+        le=1_000_000,
+        unit="tokens",
+        help="Longer rows are cut here. Memory grows with it; the Dataset tab shows how many rows it touches.",
+    )
+    chat_template: Literal["auto", "chatml", "plain"] = setting(
+        "auto",
+        "Chat template",
+        advanced=True,
+        help="How turns are written for the model. 'auto' takes the model's own; 'chatml' and 'plain' serve "
+        "base models that have none.",
+    )
+
+    def prepare(
+        self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
+    ) -> Prepared:
+        from studio.data.tokens import encode_rows, use_template
+
+        if mapping.format != "text":
+            use_template(tokenizer, self.chat_template)
+        learnt, report = encode_rows(train.rows, mapping, tokenizer, self.max_length, progress)
+        held_out = []
+        if validation is not None and validation.rows:
+            held_out, _ = encode_rows(validation.rows, mapping, tokenizer, self.max_length, None)
+        return Prepared(learnt, held_out, report)
+
+    def trainer(self) -> type[Any]:
+        from studio.training.supervised import SupervisedTrainer
+
+        return SupervisedTrainer

@@ -1,0 +1,49 @@
+"""What can be refused before anything is touched."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from studio.config import RunConfig
+from studio.data.library import open_source
+from studio.errors import ConfigError, DatasetError, RunError
+from studio.models.catalog import check_name
+from studio.workspace import Workspace
+
+DISK_NEEDED = 500_000_000  # bytes; adapter, log and some air
+
+
+def check(config: RunConfig, workspace: Workspace) -> RunConfig:
+    """`config` with its data found, its columns settled and its path absolute. Raises StudioError.
+
+    What a run used must be readable from its config later, so the mapping that was detected or
+    stored with the data set is written into it.
+    """
+    free = shutil.disk_usage(workspace.root).free
+    if free < DISK_NEEDED:
+        raise RunError(
+            f"Only {free / 1e6:.0f} MB are free where the workspace is.",
+            remedy="Free at least 500 MB (old runs are under 'runs'), or choose another folder with --workspace.",
+        )
+    check_name(config.model)
+    opened = open_source(config.dataset.source, workspace, config.dataset.mapping())
+    known = type(config.objective).formats
+    if known and opened.mapping.format not in known:
+        raise DatasetError(
+            f"{opened.title} holds '{opened.mapping.format}' data, which this objective cannot learn from.",
+            remedy=f"It learns from: {', '.join(known)}. Choose another format in the Dataset tab.",
+        )
+    held_out = config.dataset.validation_share > 0 or opened.validation is not None
+    if held_out and opened.validation is None and len(opened.train.rows) < 2:
+        raise ConfigError(
+            "There is only one row, so none can be held out.",
+            remedy="Set 'Held-out share' to 0, or bring more rows.",
+        )
+    source = config.dataset.source
+    if opened.path is not None:
+        source = str(Path(opened.path).resolve())
+    dataset = config.dataset.model_copy(
+        update={"source": source, "format": opened.mapping.format, "columns": dict(opened.mapping.columns)}
+    )
+    return config.model_copy(update={"dataset": dataset})

@@ -1,0 +1,265 @@
+"""The read side: what the run folders say, folded into states and curves.
+
+Each run's log is read once and followed from where reading stopped; a poll costs what is new.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+
+from studio import events
+from studio.errors import RunError
+from studio.workspace import RunFolder, Workspace
+
+FIRST_POINTS = 500  # of a curve sent to a page that has none yet; more than it has pixels to show them
+VIEWS_KEPT = 64
+
+ACTIVE = ("queued", "preparing", "training", "finishing")
+
+
+@dataclass
+class State:
+    """What is known of a run. `status` is its last event plus a live process."""
+
+    id: str
+    config: dict[str, Any]
+    created: float = 0.0
+    status: str = "failed"
+    phase: str = ""
+    done: float = 0
+    total: float = 0
+    unit: str = ""
+    step: int = 0
+    total_steps: int = 0
+    seconds: float = 0.0  # of training so far
+    tokens: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)  # of the last step
+    pid: int = 0
+    process_started: float = 0.0
+    data: events.DataReady | None = None
+    model: events.ModelReady | None = None
+    saved: events.Saved | None = None
+    answers: events.AnswersScored | None = None
+    first_eval: dict[str, float] | None = None
+    last_eval: dict[str, float] | None = None
+    notes: list[str] = field(default_factory=list)
+    problem: str = ""
+    remedy: str = ""
+    ended: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        return self.status in ACTIVE
+
+    @property
+    def title(self) -> str:
+        """Method, model and data, as people speak of a run."""
+        source = str(self.config.get("dataset", {}).get("source", "")).replace("\\", "/").rsplit("/", 1)[-1]
+        method = str(self.config.get("method", {}).get("name", "")).upper()
+        return f"{method} · {self.config.get('model', '')} · {source}"
+
+    @property
+    def remaining(self) -> float | None:
+        """Seconds of training left, judged by the steps so far; None before the second step."""
+        if not self.step or self.status != "training":
+            return None
+        return self.seconds / self.step * (self.total_steps - self.step)
+
+    def process(self) -> psutil.Process | None:
+        """The worker's process, if it lives. A pid that was given to someone else does not count."""
+        if not self.pid:
+            return None
+        try:
+            process = psutil.Process(self.pid)
+            same = abs(process.create_time() - self.process_started) < 1.0
+            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
+        except psutil.Error:
+            return None
+
+
+@dataclass
+class Point:
+    """One row of the curves."""
+
+    step: int
+    metrics: dict[str, float]
+
+
+class _View:
+    """A run's log, folded up to `offset`."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.folder = folder
+        self.lock = threading.Lock()
+        self.offset = 0
+        self.points: list[Point] = []
+        self.last: events.Event | None = None
+        try:
+            config = json.loads(folder.config.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            config = {}
+        self.state = State(id=folder.id, config=config, created=folder.config.stat().st_mtime)
+
+    def refresh(self) -> None:
+        self._read()
+        if self._is_dead():
+            self._read()  # its last word may have come between our reading and its end
+        self._judge()
+
+    def _read(self) -> None:
+        new, self.offset = self.folder.events.read_from(self.offset)
+        for event in new:
+            self._fold(event)
+
+    def _is_dead(self) -> bool:
+        waits = self.last is None or isinstance(self.last, (events.Queued, *events.TERMINAL))
+        return not waits and self.state.process() is None
+
+    def _fold(self, event: events.Event) -> None:
+        state = self.state
+        if not isinstance(event, events.Note):
+            self.last = event
+        match event:
+            case events.Queued():
+                state.created = event.time
+            case events.Started():
+                state.pid, state.process_started = event.pid, event.process_started
+            case events.Phase():
+                state.phase, state.done, state.total, state.unit = event.name, event.done, event.total, event.unit
+                if event.name == "Training":
+                    state.total_steps = int(event.total)
+            case events.DataReady():
+                state.data = event
+            case events.ModelReady():
+                state.model = event
+            case events.StepDone():
+                state.phase, state.done, state.total, state.unit = "Training", event.step, event.total_steps, "steps"
+                state.step, state.total_steps = event.step, event.total_steps
+                state.seconds, state.tokens, state.metrics = event.seconds, event.tokens, event.metrics
+                self.points.append(Point(event.step, event.metrics))
+            case events.EvalDone():
+                state.first_eval = state.first_eval or event.metrics
+                state.last_eval = event.metrics
+                self.points.append(Point(event.step, event.metrics))
+            case events.AnswersScored():
+                state.answers = event
+            case events.Saved():
+                state.saved = event
+            case events.Note():
+                state.notes.append(event.text)
+            case events.Failed():
+                state.problem, state.remedy = event.problem, event.remedy
+        if isinstance(event, events.TERMINAL):
+            state.ended = event.time
+
+    def _judge(self) -> None:
+        state = self.state
+        match self.last:
+            case events.Done():
+                state.status = "done"
+            case events.Stopped():
+                state.status = "stopped"
+            case events.Failed():
+                state.status = "failed"
+            case events.Queued():
+                state.status = "queued"
+            case None:
+                state.status, state.problem = "failed", "The run was never started."
+                state.remedy = "Start it again."
+            case _ if self._is_dead():
+                state.status = "failed"
+                state.problem = f"The worker ended without a word during '{state.phase or 'start'}'."
+                state.remedy = (
+                    "It was killed, or the machine ran out of memory or restarted: try a smaller 'Batch size' or "
+                    "'Cut-off length'; worker.log in the run's folder may say more."
+                )
+            case _:
+                state.status = _active_status(state)
+
+
+def _active_status(state: State) -> str:
+    if state.saved or (state.total_steps and state.step >= state.total_steps):
+        return "finishing"
+    return "training" if state.total_steps else "preparing"
+
+
+class Store:
+    """States and curves of a workspace's runs. Safe to call from several threads."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self._views: OrderedDict[str, _View] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def state(self, run_id: str) -> State:
+        """Raises RunError where there is no such run."""
+        view = self._view(run_id)
+        with view.lock:
+            view.refresh()
+            return view.state
+
+    def states(self, limit: int = 100) -> list[State]:
+        """The newest runs, newest first."""
+        return [self.state(folder.id) for folder in self.workspace.run_folders()[:limit]]
+
+    def curves(self, run_id: str, since: int = 0) -> dict[str, Any]:
+        """What a page that has seen `since` points still lacks.
+
+        {"next": points there are now, "curves": {name: [[steps], [values]]}}; the first answer is
+        thinned to the lowest and highest value of each of a few hundred stretches.
+        """
+        view = self._view(run_id)
+        with view.lock:
+            view.refresh()
+            total = len(view.points)
+            new = view.points[since if 0 <= since <= total else 0 :]
+        curves: dict[str, tuple[list[int], list[float]]] = {}
+        for point in new:
+            for name, value in point.metrics.items():
+                xs, ys = curves.setdefault(name, ([], []))
+                xs.append(point.step)
+                ys.append(float(f"{value:.5g}"))
+        return {"next": total, "curves": {name: thin(xs, ys, FIRST_POINTS) for name, (xs, ys) in curves.items()}}
+
+    def _view(self, run_id: str) -> _View:
+        with self._lock:
+            view = self._views.get(run_id)
+            if view is None or not view.folder.config.exists():
+                self._views.pop(run_id, None)
+                view = self._views[run_id] = _View(self.workspace.run(run_id))
+                if len(self._views) > VIEWS_KEPT:
+                    self._views.popitem(last=False)
+            self._views.move_to_end(run_id)
+            return view
+
+
+def thin(xs: list[int], ys: list[float], most: int) -> tuple[list[int], list[float]]:
+    """At most about `most` points: the lowest and the highest of each stretch, so that no spike is lost."""
+    if len(xs) <= most:
+        return xs, ys
+    size = -(-len(xs) // (most // 2))
+    kept: list[int] = []
+    for start in range(0, len(ys), size):
+        stretch = range(start, min(start + size, len(ys)))
+        kept += sorted({min(stretch, key=ys.__getitem__), max(stretch, key=ys.__getitem__)})
+    if kept[-1] != len(xs) - 1:
+        kept.append(len(xs) - 1)  # the newest value is the one people look at
+    return [xs[i] for i in kept], [ys[i] for i in kept]
+
+
+def wait_for_end(store: Store, run_id: str, timeout: float, poll: float = 0.1) -> State:
+    """The state once the run has ended. Raises RunError after `timeout` seconds."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        state = store.state(run_id)
+        if not state.active:
+            return state
+        time.sleep(poll)
+    raise RunError(f"Run {run_id} has not ended after {timeout:.0f} s.", remedy="Look at its worker.log.")

@@ -1,0 +1,102 @@
+"""What happens in a trainer, told as events."""
+
+from __future__ import annotations
+
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from transformers import TrainerCallback
+
+from studio.errors import RunError
+from studio.events import EvalDone, EventLog, Phase, StepDone
+
+PHASE_SECONDS = 0.5  # between two reports of progress within a phase
+
+
+class EventCallback(TrainerCallback):
+    """Turns a trainer's callbacks into events, and a stop flag into an end between two steps."""
+
+    def __init__(self, log: EventLog, stop_flag: Path) -> None:
+        self.log = log
+        self.stop_flag = stop_flag
+        self.step = 0
+        self._process = psutil.Process()
+        self._step_started = 0.0
+        self._last_tokens = 0
+        self._seconds = 0.0
+        self._last_progress = 0.0
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.log.append(Phase(name="Training", total=state.max_steps, unit="steps"))
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._step_started = time.perf_counter()
+
+    def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._stop_if_asked(control)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.step = state.global_step
+        self._stop_if_asked(control)
+
+    def _stop_if_asked(self, control: Any) -> None:
+        if self.stop_flag.exists():
+            control.should_training_stop = True
+            control.should_evaluate = False
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not logs or "loss" not in logs:
+            return  # the summary at the end, which the events before it already tell
+        seconds = max(time.perf_counter() - self._step_started, 1e-9)
+        self._seconds += seconds
+        tokens = int(state.num_input_tokens_seen)
+        metrics = {
+            "loss": float(logs["loss"]),
+            "grad_norm": float(logs.get("grad_norm", 0.0)),
+            "learning_rate": float(logs["learning_rate"]),
+            "tokens_per_second": (tokens - self._last_tokens) / seconds,
+            "memory": self._memory(),
+        }
+        self._last_tokens = tokens
+        if not math.isfinite(metrics["loss"]):
+            raise RunError(
+                f"The loss is no longer a number at step {state.global_step}.",
+                remedy="Lower the learning rate (a third is a good start) or choose float32 as 'Number format'.",
+            )
+        if not math.isfinite(metrics["grad_norm"]):
+            del metrics["grad_norm"]  # a single overflow is clipped away; the curve shows a gap
+        self.log.append(
+            StepDone(
+                step=state.global_step,
+                total_steps=state.max_steps,
+                seconds=self._seconds,
+                tokens=tokens,
+                metrics=metrics,
+            )
+        )
+
+    def _memory(self) -> float:
+        """GB held by the run: on the GPU where there is one, else of the worker process."""
+        held = torch.cuda.memory_allocated() if torch.cuda.is_available() else self._process.memory_info().rss
+        return held / 1e9
+
+    def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if time.perf_counter() - self._last_progress >= PHASE_SECONDS:
+            self._last_progress = time.perf_counter()
+            self.log.append(
+                Phase(name="Scoring held-out rows", done=kwargs["done"], total=kwargs["total"], unit="batches")
+            )
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
+        def scored(step: int, kind: str) -> None:
+            found = {f"eval_{key}": metrics[f"{kind}_{key}"] for key in ("loss", "perplexity")}
+            self.log.append(EvalDone(step=step, metrics=found))
+
+        if "base_loss" in metrics:
+            scored(0, "base")
+        scored(state.global_step, "eval")
+        self.log.append(Phase(name="Training", done=state.global_step, total=state.max_steps, unit="steps"))

@@ -1,0 +1,284 @@
+"""`python -m studio.worker RUN`: one process turns a run's config into events and an adapter.
+
+Without RUN the worker imports what every run needs, then waits for a run's folder on stdin; the end
+of stdin while it waits means that nobody is left to give it work, and it leaves.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import filelock
+import psutil
+
+from studio.config import RunConfig
+from studio.errors import StudioError, explain
+from studio.events import AnswersScored, DataReady, Done, Failed, ModelReady, Note, Phase, Saved, Started, Stopped
+from studio.workspace import RunFolder, Workspace
+
+HELD_OUT_KEPT = 200  # rows kept for the chat
+EXAMPLES_KEPT = 8  # answers shown with the result
+
+
+class StopAsked(Exception):
+    """A person asked the run to end."""
+
+
+class Job:
+    """One run, from its config to its adapter. The only place that composes data, model and objective."""
+
+    def __init__(self, folder: RunFolder, workspace: Workspace) -> None:
+        self.folder = folder
+        self.workspace = workspace
+        self.events = folder.events
+        self.config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8")))
+        self.step = 0
+        self._last_progress = 0.0
+
+    def run(self) -> None:
+        """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
+        opened, held_out = self._read_data()
+        loaded = self._load_model()
+        model = self._attach(loaded)
+        prepared = self._tokenise(opened, held_out, loaded.tokenizer)
+        self._train(model, loaded, prepared)
+        self._save(model)
+        if self.folder.stop_flag.exists():
+            raise StopAsked
+        self._compare_answers(model, loaded.tokenizer)
+
+    # -- phases ----------------------------------------------------------------------------------
+
+    def _read_data(self) -> tuple[Any, Any]:
+        from studio.data.library import open_source, train_and_held_out
+
+        self._phase("Preparing data")
+        opened = open_source(self.config.dataset.source, self.workspace, self.config.dataset.mapping())
+        train, held_out = train_and_held_out(opened, self.config.dataset.validation_share, self.config.seed)
+        self._keep_held_out(held_out, opened.mapping)
+        for row in opened.train.set_aside[:5]:
+            self.events.append(Note(text=f"Line {row.line} of {opened.title} was left out: {row.reason}"))
+        return replace(opened, train=train), held_out
+
+    def _keep_held_out(self, held_out: Any, mapping: Any) -> None:
+        from studio.data.templates import to_messages
+
+        with self.folder.held_out.open("w", encoding="utf-8") as file:
+            for row in (held_out.rows if held_out else [])[:HELD_OUT_KEPT]:
+                if messages := to_messages(row, mapping):
+                    file.write(json.dumps(messages, ensure_ascii=False) + "\n")
+
+    def _load_model(self) -> Any:
+        from studio.models.base import load, placement
+        from studio.models.catalog import locate
+
+        located = locate(self.config.model, self.workspace.models, self._progress)
+        self._phase(f"Loading {located.title}")
+        place = placement(self.config.training.dtype)
+        for text in self.config.method.notes(place.device):
+            self.events.append(Note(text=text))
+        return load(located, place, self.config.method.quantization())
+
+    def _attach(self, loaded: Any) -> Any:
+        from transformers import set_seed
+
+        set_seed(self.config.seed)
+        model = self.config.method.attach(loaded.model)
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        self.events.append(
+            ModelReady(
+                name=loaded.located.title,
+                parameters=loaded.parameters,
+                trainable_parameters=trainable,
+                device=loaded.placement.device,
+                dtype=loaded.placement.dtype,
+                reason=loaded.placement.reason,
+            )
+        )
+        return model
+
+    def _tokenise(self, opened: Any, held_out: Any, tokenizer: Any) -> Any:
+        self._phase("Preparing data")
+        training = self.config.training
+        if held_out is not None:
+            held_out = replace(held_out, rows=held_out.rows[: training.eval_rows])
+        prepared = self.config.objective.prepare(
+            opened.train,
+            held_out,
+            opened.mapping,
+            tokenizer,
+            lambda done, total: self.progress("Preparing data", done, total, "rows"),
+        )
+        report = prepared.report
+        self.events.append(
+            DataReady(
+                train_rows=len(prepared.train),
+                validation_rows=len(prepared.validation),
+                truncated_rows=report.truncated,
+                skipped_rows=report.skipped,
+                tokens=report.tokens,
+                trained_tokens=report.trained_tokens,
+                fingerprint=opened.train.fingerprint,
+            )
+        )
+        return prepared
+
+    def _train(self, model: Any, loaded: Any, prepared: Any) -> None:
+        from studio.training.callbacks import EventCallback
+        from studio.training.supervised import arguments
+
+        listener = EventCallback(self.events, self.folder.stop_flag)
+        trainer = self.config.objective.trainer()(
+            model=model,
+            tokenizer=loaded.tokenizer,
+            prepared=prepared,
+            listener=listener,
+            arguments=arguments(
+                self.config.training,
+                rows=len(prepared.train),
+                device=loaded.placement.device,
+                seed=self.config.seed,
+                output_dir=str(self.folder.checkpoints),
+            ),
+        )
+        self._stop_if_asked()
+        trainer.train()
+        self.step = listener.step
+
+    def _save(self, model: Any) -> None:
+        from studio.models.adapter import save
+
+        self.progress("Saving the adapter", always=True)
+        size = save(model, self.folder.adapter)
+        self.events.append(Saved(step=self.step, size=size))
+
+    def _compare_answers(self, model: Any, tokenizer: Any) -> None:
+        from studio.evaluation.answers import compare
+
+        training = self.config.training
+        with self.folder.held_out.open(encoding="utf-8") as file:
+            conversations = [json.loads(line) for line in file][: training.answer_rows]
+        if not conversations:
+            return
+        result = compare(
+            model,
+            tokenizer,
+            conversations,
+            max_new_tokens=training.max_new_tokens,
+            stop=self.folder.stop_flag.exists,
+            progress=lambda done, total: self.progress("Comparing answers", done, total, "answers"),
+        )
+        self._stop_if_asked()
+        self.events.append(
+            AnswersScored(
+                rows=len(conversations),
+                base=result.base,
+                tuned=result.tuned,
+                examples=result.examples[:EXAMPLES_KEPT],
+            )
+        )
+
+    # -- telling -----------------------------------------------------------------------------------
+
+    def _phase(self, name: str) -> None:
+        self._stop_if_asked()
+        self.progress(name, always=True)
+
+    def progress(self, name: str, done: float = 0, total: float = 0, unit: str = "", *, always: bool = False) -> None:
+        """Report progress, at most twice a second. A stop asked for meanwhile ends the run here."""
+        now = time.monotonic()
+        if always or now - self._last_progress >= 0.5:
+            self._last_progress = now
+            self.events.append(Phase(name=name, done=done, total=total, unit=unit))
+            if not always:
+                self._stop_if_asked()
+
+    def _stop_if_asked(self) -> None:
+        if self.folder.stop_flag.exists():
+            raise StopAsked
+
+
+def execute(folder: RunFolder, workspace: Workspace) -> None:
+    """Run `folder` to its end; whatever happens, the last event says so."""
+    # Two workers for one run, however they came about: the second finds the door locked and leaves.
+    own = filelock.FileLock(str(folder.path / "worker.lock"))
+    try:
+        own.acquire(timeout=0)
+    except filelock.Timeout:
+        return
+    process = psutil.Process()
+    folder.events.append(Started(pid=process.pid, process_started=process.create_time()))
+    job = None
+    try:
+        job = Job(folder, workspace)
+        with _device(job, workspace):
+            job.run()
+        folder.events.append(Done())
+    except StopAsked:
+        folder.events.append(Stopped(step=job.step if job else 0))
+    except BaseException as error:
+        traceback.print_exc()  # stderr is the run's log
+        said: StudioError = explain(error)
+        folder.events.append(Failed(problem=said.problem, remedy=said.remedy))
+
+
+@contextmanager
+def _device(job: Job, workspace: Workspace) -> Iterator[None]:
+    """The right to train on this machine: two runs at once on one device cost ten times one."""
+    lock = filelock.FileLock(str(workspace.device_lock))
+    while True:
+        try:
+            lock.acquire(timeout=0.2)
+            break
+        except filelock.Timeout:
+            job.progress("Waiting for another run")
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def warm_up() -> None:
+    """Import what every run needs. Seconds that nobody has to wait for after a click."""
+    import peft  # noqa: F401
+    import transformers.models.auto.modeling_auto  # noqa: F401
+
+    import studio.data.library
+    import studio.evaluation.answers
+    import studio.models.base
+    import studio.models.generate
+    import studio.training.callbacks
+    import studio.training.supervised  # noqa: F401
+
+    gc.freeze()
+
+
+def main() -> None:
+    """See the module's text."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if len(sys.argv) > 1:
+        path = sys.argv[1]
+    else:
+        warm_up()
+        path = sys.stdin.readline().strip()
+    if not path:
+        return
+    folder = RunFolder(Path(path))
+    log = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    execute(folder, Workspace(folder.path.parents[1]))
+
+
+if __name__ == "__main__":
+    main()

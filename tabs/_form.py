@@ -1,0 +1,160 @@
+"""Settings → widgets → Settings. The only code that turns one into the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.config import DatasetSettings, RunConfig
+from studio.methods import methods
+from studio.objectives import objectives
+from studio.settings import Facts, Settings, facts
+from studio.training.settings import TrainingSettings
+
+
+def widget(fact: Facts) -> Component:
+    """The component that edits one field."""
+    label = f"{fact.label} ({fact.unit})" if fact.unit else fact.label
+    info = fact.help + (f" [{fact.source}]" if fact.source else "")
+    common: dict[str, Any] = {"label": label, "info": info, "interactive": True, "elem_classes": [f"field-{fact.name}"]}
+    if fact.kind == "bool":
+        return gr.Checkbox(fact.default, **common)
+    if fact.kind == "choice":
+        return gr.Dropdown(list(fact.choices), value=fact.default, **common)
+    # A gr.Number shows 0 for "not set" and an optional number must be able to be empty.
+    if fact.kind == "text" or fact.optional or fact.kind == "float":
+        return gr.Textbox("" if fact.default is None else f"{fact.default}", max_lines=1, **common)
+    return gr.Number(fact.default, precision=0, minimum=fact.minimum, maximum=fact.maximum, **common)
+
+
+def value_of(fact: Facts, raw: Any) -> Any:
+    """A widget's value as the field takes it; validation itself is the Settings' own."""
+    if isinstance(raw, str) and fact.kind in ("int", "float"):
+        raw = raw.strip()
+        if not raw:
+            return None
+        try:
+            number = float(raw)
+        except ValueError:
+            return raw  # the Settings say in a sentence what is wrong with it
+        return int(number) if fact.kind == "int" and number.is_integer() else number
+    if fact.kind == "int" and isinstance(raw, float) and raw.is_integer():
+        return int(raw)
+    return raw
+
+
+class Group:
+    """The widgets of one Settings class: the usual ones, then the advanced ones folded away."""
+
+    def __init__(self, cls: type[Settings], *, skip: Sequence[str] = ()) -> None:
+        self.facts = [fact for fact in facts(cls) if fact.name not in skip]
+        self.widgets: dict[str, Component] = {}
+        usual = [fact for fact in self.facts if not fact.advanced]
+        advanced = [fact for fact in self.facts if fact.advanced]
+        self._row(usual)
+        if advanced:
+            with gr.Accordion("More", open=False):
+                self._row(advanced)
+
+    def _row(self, chosen: Sequence[Facts]) -> None:
+        with gr.Row(elem_classes="fields"):
+            for fact in chosen:
+                with gr.Column(min_width=220):
+                    self.widgets[fact.name] = widget(fact)
+
+    def components(self) -> list[Component]:
+        return [self.widgets[fact.name] for fact in self.facts]
+
+    def parse(self, raw: Sequence[Any]) -> dict[str, Any]:
+        return {fact.name: value_of(fact, value) for fact, value in zip(self.facts, raw, strict=True)}
+
+
+class Choice:
+    """A catalog's dropdown and, under it, the group of whatever is chosen."""
+
+    def __init__(self, label: str, entries: dict[str, type[Any]], chosen: str) -> None:
+        titles = [(f"{key} – {summary(cls)}", key) for key, cls in entries.items()]
+        self.name = gr.Dropdown(titles, value=chosen, label=label, interactive=True, visible=len(entries) > 1)
+        self.groups: dict[str, Group] = {}
+        self._columns: list[gr.Column] = []
+        for key, cls in entries.items():
+            with gr.Column(visible=key == chosen) as column:
+                self.groups[key] = Group(cls)
+            self._columns.append(column)
+        keys = list(entries)
+        self.name.change(
+            lambda name: [gr.Column(visible=key == name) for key in keys],
+            self.name,
+            self._columns,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    def components(self) -> list[Component]:
+        return [self.name, *(part for group in self.groups.values() for part in group.components())]
+
+    def parse(self, raw: Sequence[Any]) -> dict[str, Any]:
+        name, at = raw[0], 1
+        for key, group in self.groups.items():
+            end = at + len(group.facts)
+            if key == name:
+                return {"name": key, **group.parse(raw[at:end])}
+            at = end
+        return {"name": name}
+
+
+def summary(cls: type[Any]) -> str:
+    """The first sentence of a catalog entry's docstring."""
+    return (cls.__doc__ or "").strip().split("\n")[0].rstrip(".")
+
+
+class ConfigForm:
+    """The whole of RunConfig except model and data set, which have widgets of their own."""
+
+    def __init__(self) -> None:
+        defaults = RunConfig.parse({}).to_dict()
+        self.method = Choice("Method: which weights learn", methods(), defaults["method"]["name"])
+        self.training = Group(TrainingSettings)
+        with gr.Accordion("Objective, held-out rows and seed", open=False):
+            self.objective = Choice("Objective: what is minimised", objectives(), defaults["objective"]["name"])
+            self.dataset = Group(DatasetSettings, skip=["source"])
+            self.general = Group(RunConfig, skip=["model"])
+        self.parts: list[tuple[str, Choice | Group]] = [
+            ("method", self.method),
+            ("training", self.training),
+            ("objective", self.objective),
+            ("dataset", self.dataset),
+            ("", self.general),
+        ]
+
+    def components(self) -> list[Component]:
+        return [component for _, part in self.parts for component in part.components()]
+
+    def on_change(self, handler: Callable[..., Any], inputs: list[Any], outputs: Any) -> None:
+        """Call `handler` whenever anything in the form changes; of a burst, only the last counts."""
+        gr.on(
+            [component.change for component in self.components()],  # pyright: ignore[reportAttributeAccessIssue]
+            handler,
+            inputs,
+            outputs,
+            queue=False,
+            show_progress="hidden",
+            api_visibility="private",
+            trigger_mode="always_last",
+        )
+
+    def config(self, model: str, source: str, raw: Sequence[Any]) -> RunConfig:
+        """The widgets' values as a RunConfig. Raises ConfigError."""
+        values: dict[str, Any] = {"model": model}
+        at = 0
+        for name, part in self.parts:
+            end = at + len(part.components())
+            parsed = part.parse(raw[at:end])
+            values.update({name: parsed} if name else parsed)
+            at = end
+        values["dataset"]["source"] = source
+        return RunConfig.parse(values)

@@ -1,0 +1,133 @@
+"""The live panel: a run's progress and curves, pulled by the page's own script from a JSON route."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import plotly
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, JSONResponse, Response
+
+from studio.errors import RunError
+from studio.evaluation.metrics import LABELS
+from studio.store import State, Store
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+PLOTLY_ROUTE = "/studio/plotly.js"
+HEAD = f'<script src="{PLOTLY_ROUTE}"></script>'
+
+
+def panel() -> gr.HTML:
+    """A component whose value is the id of the run to show. Its click event carries an `action`."""
+    return gr.HTML(
+        "",
+        html_template=(ASSETS / "live.html").read_text(encoding="utf-8"),
+        js_on_load=(ASSETS / "live.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="live",
+    )
+
+
+def router(store: Store) -> APIRouter:
+    """The routes that the panel's script asks."""
+    routes = APIRouter()
+
+    @routes.get("/studio/runs/{run_id}")
+    def run(run_id: str, since: int = 0) -> Response:
+        try:
+            return JSONResponse(payload(store, run_id, since), headers={"Cache-Control": "no-store"})
+        except RunError as error:
+            return JSONResponse({"problem": error.problem}, status_code=404)
+
+    @routes.get(PLOTLY_ROUTE)
+    def plotly_js() -> Response:
+        path = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
+        return FileResponse(path, headers={"Cache-Control": "public, max-age=86400"})
+
+    return routes
+
+
+def payload(store: Store, run_id: str, since: int) -> dict[str, Any]:
+    """What the panel shows of a run, and the points it has not seen yet."""
+    curves = store.curves(run_id, since)
+    state = store.state(run_id)
+    kept = (
+        "id",
+        "title",
+        "status",
+        "active",
+        "phase",
+        "done",
+        "total",
+        "unit",
+        "step",
+        "total_steps",
+        "seconds",
+        "remaining",
+        "metrics",
+        "last_eval",
+        "notes",
+    )
+    return {
+        **{key: getattr(state, key) for key in kept},
+        "problem": state.problem if state.status == "failed" else "",
+        "remedy": state.remedy if state.status == "failed" else "",
+        "facts": facts(state),
+        "saved": state.saved is not None,
+        "stopping": store.workspace.run(run_id).stop_flag.exists(),
+        "result": None if state.active else result(state),
+        **curves,
+    }
+
+
+def facts(state: State) -> str:
+    """What runs on what, in a line."""
+    parts = []
+    if model := state.model:
+        share = 100 * model.trainable_parameters / max(model.parameters, 1)
+        parts.append(f"{model.name} on {model.device} in {model.dtype}, {share:.2f} % of its weights learn")
+    if data := state.data:
+        parts.append(f"{data.train_rows} rows, {data.validation_rows} held out")
+        if data.truncated_rows:
+            parts.append(f"{data.truncated_rows} cut off at the cut-off length")
+        if data.skipped_rows:
+            parts.append(f"{data.skipped_rows} left out, nothing to learn")
+    return " · ".join(parts)
+
+
+def result(state: State) -> dict[str, Any] | None:
+    """How the tuned model compares with its base, once the run has ended."""
+    found: dict[str, Any] = {"base_loss": None, "answers": None}
+    if state.first_eval and state.last_eval and state.saved:
+        base, tuned = state.first_eval["eval_loss"], state.last_eval["eval_loss"]
+        found |= {"base_loss": base, "tuned_loss": tuned, "verdict": verdict(base, tuned)}
+    if state.answers:
+        answers = state.answers
+        found["answers"] = {
+            "rows": answers.rows,
+            "examples": answers.examples,
+            "metrics": [
+                {
+                    "label": LABELS[name].partition(":")[0],
+                    "help": LABELS[name],
+                    "base": answers.base[name],
+                    "tuned": answers.tuned[name],
+                }
+                for name in answers.tuned
+            ],
+        }
+    return found if found["base_loss"] is not None or found["answers"] else None
+
+
+def verdict(base: float, tuned: float) -> str:
+    """What a change of loss means, without the number's jargon."""
+    ratio = tuned / base if base else 1.0
+    if ratio < 0.5:
+        return "it predicts the right answers far better than before."
+    if ratio < 0.95:
+        return "it predicts the right answers better than before."
+    if ratio <= 1.02:
+        return "it learnt little. More steps or a higher learning rate may help."
+    return "it got worse on new rows. Try a lower learning rate or fewer epochs."

@@ -1,0 +1,77 @@
+"""What every tab is given, and the few things that several need."""
+
+from __future__ import annotations
+
+import functools
+import html
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from studio.errors import StudioError
+from studio.jobs import Jobs
+from studio.responder import Responder
+from studio.store import State, Store
+from studio.workspace import Workspace
+
+# Quick handlers: no queue, no spinner, and not listed as an API.
+QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """The page's world: the engine behind it and the few values through which tabs meet.
+
+    `run` is the id of the run this browser looks at, `source` the data set it would train on next.
+    """
+
+    workspace: Workspace
+    store: Store
+    jobs: Jobs
+    responder: Responder
+    tabs: gr.Tabs
+    run: gr.State
+    source: gr.State
+
+
+def said(handler: Callable[..., Any]) -> Callable[..., Any]:
+    """A handler whose StudioErrors become a message in the page instead of a traceback."""
+
+    def message(error: StudioError) -> gr.Error:
+        # Gradio renders the message as HTML, and it may quote a file's or a model's text.
+        text = f"<strong>{html.escape(error.problem)}</strong><br>{html.escape(error.remedy)}"
+        return gr.Error(text, title="That did not work", duration=None, print_exception=False)
+
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def pieces(*args: Any, **kwargs: Any) -> Any:
+            try:
+                yield from handler(*args, **kwargs)
+            except StudioError as error:
+                raise message(error) from None
+
+        return pieces
+
+    @functools.wraps(handler)
+    def whole(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return handler(*args, **kwargs)
+        except StudioError as error:
+            raise message(error) from None
+
+    return whole
+
+
+def run_choices(states: list[State]) -> list[tuple[str, str]]:
+    """Runs as dropdown choices, newest first: what people call them → their id."""
+    return [(f"{state.title} · {state.status} · {state.id[9:11]}:{state.id[11:13]}", state.id) for state in states]
+
+
+def escaped(text: object) -> str:
+    """Text from data, models or people, safe inside HTML."""
+    return html.escape(str(text))

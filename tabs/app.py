@@ -1,0 +1,170 @@
+"""The page as a whole: tabs in their order, the look, and the doors that stay shut."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pkgutil
+import socket
+import threading
+import time
+import webbrowser
+from collections.abc import AsyncIterator, Awaitable, Callable
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by gradio when it is imported
+
+import gradio as gr
+import psutil
+import uvicorn
+from fastapi import FastAPI, Request
+from fastapi.responses import PlainTextResponse, Response
+from starlette.middleware.cors import CORSMiddleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+
+import tabs
+from studio.errors import RunError
+from studio.jobs import Jobs
+from studio.responder import Responder
+from studio.store import Store
+from studio.workspace import Workspace
+from tabs import _live
+from tabs._shared import QUIET, Page
+
+LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
+MAX_UPLOAD = "1gb"
+
+
+def tab_modules() -> list[ModuleType]:
+    """Every file of this folder that is a tab, in the order they ask for."""
+    found = [
+        importlib.import_module(f"tabs.{info.name}")
+        for info in pkgutil.iter_modules(tabs.__path__)
+        if not info.name.startswith("_") and info.name != "app"
+    ]
+    return sorted(found, key=lambda module: module.ORDER)
+
+
+def build(workspace: Workspace, store: Store, jobs: Jobs, responder: Responder) -> gr.Blocks:
+    """The page."""
+    with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
+        gr.HTML('<header class="studio"><h1>Finetune Studio</h1></header>', apply_default_css=False)
+        with gr.Tabs(elem_id="tabs") as strip:
+            page = Page(workspace, store, jobs, responder, strip, gr.State(""), gr.State(""))
+            for module in tab_modules():
+                key = module.__name__.rpartition(".")[2]
+                with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
+                    module.build(page, tab)
+
+        def arrive(request: gr.Request) -> Any:
+            """Back to the run that trains, or the one the address names; else the start."""
+            states = store.states(limit=20)
+            asked = (request.query_params or {}).get("run")
+            found = next((s for s in states if s.id == asked), None) or next((s for s in states if s.active), None)
+            newest = found or (states[0] if states else None)
+            return (newest.id if newest else ""), gr.Tabs(selected="curves") if found else gr.skip()
+
+        demo.load(arrive, None, [page.run, page.tabs], **QUIET)
+    return demo
+
+
+def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bool = True) -> FastAPI:
+    """The web application over one workspace. `hosts` are names it may be reached under beside loopback's."""
+    store = Store(workspace)
+    jobs = Jobs(workspace, store, keep_warm=keep_warm)
+    responder = Responder(workspace)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        jobs.start()
+        try:
+            yield
+        finally:
+            jobs.close()
+            responder.close()
+
+    app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.include_router(_live.router(store))
+    app.middleware("http")(_same_origin)
+    app.add_middleware(CORSMiddleware, allow_origins=[])
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])
+    css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
+    return gr.mount_gradio_app(
+        app,
+        build(workspace, store, jobs, responder),
+        path="/",
+        theme=_theme(),
+        css=css,
+        head=_live.HEAD,
+        footer_links=[],
+        favicon_path=str(_live.ASSETS / "icon.svg"),
+        run_history=False,
+        enable_monitoring=False,
+        max_file_size=MAX_UPLOAD,
+        show_error=False,
+    )
+
+
+def _theme() -> gr.themes.Base:
+    fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+    mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+    return gr.themes.Soft(primary_hue="indigo", secondary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
+
+
+async def _same_origin(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+    """Another site's page must not act here in a visitor's name."""
+    origin = request.headers.get("origin")
+    if origin and request.method not in ("GET", "HEAD") and urlsplit(origin).netloc != request.headers.get("host"):
+        return PlainTextResponse("This request came from another site.", status_code=403)
+    return await call_next(request)
+
+
+def serve(workspace: Workspace, *, host: str, port: int, open_browser: bool) -> None:
+    """Serve the page until Ctrl-C. Raises RunError where the port is taken."""
+    listener = _listen(host, port)
+    port = listener.getsockname()[1]
+    shown = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104
+    app = make_app(workspace, hosts=_hosts(host))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    threading.Thread(target=_announce, args=(server, shown, workspace, open_browser), daemon=True).start()
+    server.run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    if os.name != "nt":  # there it would let two servers share one port
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise RunError(
+            f"The studio cannot listen on {host}:{port} ({error.strerror or error}).",
+            remedy="Something else may use that port: choose another with --port.",
+        ) from None
+    return listener
+
+
+def _hosts(host: str) -> tuple[str, ...]:
+    """Names under which a visitor may speak to us: those we listen on, and a Space's own."""
+    names = [os.environ.get("SPACE_HOST", "")]
+    if host in ("0.0.0.0", "::", ""):  # noqa: S104 - the person asked for every address of this machine
+        interfaces = psutil.net_if_addrs().values()
+        names += [socket.gethostname(), *(address.address for each in interfaces for address in each)]
+    else:
+        names.append(host)
+    return tuple(str(name) for name in names if name)
+
+
+def _announce(server: uvicorn.Server, url: str, workspace: Workspace, open_browser: bool) -> None:
+    while not server.started:
+        if server.should_exit:
+            return
+        time.sleep(0.05)
+    print(f"Finetune Studio is at {url}  (workspace: {workspace.root}; Ctrl-C ends it)", flush=True)
+    if open_browser:
+        webbrowser.open(url)

@@ -1,0 +1,231 @@
+"""Runs in real worker processes, from the queue to the adapter."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from studio.config import RunConfig
+from studio.errors import ConfigError, DatasetError, ModelError, RunError
+from studio.events import AnswersScored, DataReady, EvalDone, ModelReady, Phase, StepDone
+from studio.jobs import Jobs, WorkerProcess, create_run
+from studio.store import Store, wait_for_end
+from studio.workspace import RunFolder, Workspace
+
+Make = Callable[..., RunConfig]
+
+
+def wait_until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(0.05)
+
+
+def many_steps(make: Make) -> RunConfig:
+    return make(training={"max_steps": 5000, "num_train_epochs": 1000, "eval_steps": 5000})
+
+
+def test_a_run_trains_saves_and_tells(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    run_id = jobs.submit(tiny_config(training={"max_steps": 12, "eval_steps": 6}))
+    state = wait_for_end(jobs.store, run_id, 120)
+    folder = workspace.run(run_id)
+    assert state.status == "done", folder.log.read_text()
+    assert (folder.adapter / "adapter_model.safetensors").is_file()
+    events, _ = folder.events.read_from()
+    steps = [event for event in events if isinstance(event, StepDone)]
+    assert [event.step for event in steps] == list(range(1, 13))
+    assert steps[-1].metrics["loss"] < steps[0].metrics["loss"]
+    assert {"loss", "grad_norm", "learning_rate", "tokens_per_second", "memory"} <= steps[0].metrics.keys()
+    assert [event.step for event in events if isinstance(event, EvalDone)] == [0, 6, 12]
+    data = next(event for event in events if isinstance(event, DataReady))
+    assert (data.train_rows, data.validation_rows) == (32, 8)
+    model = next(event for event in events if isinstance(event, ModelReady))
+    assert 0 < model.trainable_parameters < model.parameters
+    answers = next(event for event in events if isinstance(event, AnswersScored))
+    assert answers.rows == 2
+    assert [event.name for event in events if isinstance(event, Phase)][:1] == ["Preparing data"]
+
+
+def test_the_config_of_a_run_says_what_it_used(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    run_id = jobs.submit(tiny_config())
+    wait_for_end(jobs.store, run_id, 120)
+    config = RunConfig.parse(json.loads(workspace.run(run_id).config.read_text()))
+    assert config.dataset.format == "prompt_completion"
+    assert config.dataset.columns == {"prompt": "prompt", "completion": "completion"}
+    assert Path(config.dataset.source).is_absolute()
+
+
+def test_held_out_rows_are_never_trained_on(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    run_id = jobs.submit(tiny_config())
+    wait_for_end(jobs.store, run_id, 120)
+    held_out = [json.loads(line) for line in workspace.run(run_id).held_out.read_text().splitlines()]
+    assert len(held_out) == 8
+    assert all(turns[-1]["role"] == "assistant" for turns in held_out)
+
+
+def test_stop_ends_between_steps_and_saves(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    run_id = jobs.submit(many_steps(tiny_config))
+    wait_until(lambda: jobs.store.state(run_id).step > 3)
+    jobs.stop(run_id)
+    state = wait_for_end(jobs.store, run_id, 30)
+    assert state.status == "stopped"
+    assert 3 < state.step < 5000
+    assert (workspace.run(run_id).adapter / "adapter_model.safetensors").is_file()
+    wait_until(lambda: state.process() is None, 10)
+
+
+def test_a_stop_while_it_waits_ends_it_at_once(jobs: Jobs, tiny_config: Make) -> None:
+    first = jobs.submit(many_steps(tiny_config))
+    second = jobs.submit(tiny_config())
+    wait_until(lambda: jobs.store.state(first).status == "training")
+    assert jobs.store.state(second).status == "queued"
+    jobs.stop(second)
+    assert jobs.store.state(second).status == "stopped"
+    jobs.stop(first)
+    wait_for_end(jobs.store, first, 30)
+
+
+def test_the_queue_runs_one_after_the_other(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    ids = [jobs.submit(tiny_config()) for _ in range(2)]
+    ends = [wait_for_end(jobs.store, run_id, 120).ended for run_id in ids]
+    started = [
+        next(e.time for e in workspace.run(i).events.read_from()[0] if type(e).__name__ == "Started") for i in ids
+    ]
+    assert ends[0] <= started[1]
+
+
+def test_a_run_outlives_its_server_and_the_next_one_finds_it(workspace: Workspace, tiny_config: Make) -> None:
+    first = Jobs(workspace, Store(workspace), keep_warm=False)
+    first.start()
+    run_id = first.submit(many_steps(tiny_config))
+    waiting = first.submit(tiny_config())
+    wait_until(lambda: first.store.state(run_id).step > 1)
+    first.close()
+    before = Store(workspace).state(run_id).step
+    wait_until(lambda: Store(workspace).state(run_id).step > before)
+    second = Jobs(workspace, Store(workspace), keep_warm=False)
+    second.start()
+    assert second.store.state(run_id).status == "training"
+    assert second.queue() == [waiting]
+    second.stop(run_id)
+    assert wait_for_end(second.store, run_id, 30).status == "stopped"
+    assert wait_for_end(second.store, waiting, 120).status == "done"
+    second.close()
+
+
+def test_a_killed_worker_is_reported_and_the_queue_goes_on(jobs: Jobs, tiny_config: Make) -> None:
+    run_id = jobs.submit(many_steps(tiny_config))
+    wait_until(lambda: jobs.store.state(run_id).step > 1)
+    os.kill(jobs.store.state(run_id).pid, signal.SIGKILL)
+    state = wait_for_end(jobs.store, run_id, 10)
+    assert state.status == "failed"
+    assert "ended without a word" in state.problem
+    assert wait_for_end(jobs.store, jobs.submit(tiny_config()), 120).status == "done"
+
+
+def test_kill_ends_a_run_that_does_not_answer(jobs: Jobs, tiny_config: Make) -> None:
+    run_id = jobs.submit(many_steps(tiny_config))
+    wait_until(lambda: jobs.store.state(run_id).step > 1)
+    jobs.kill(run_id)
+    state = jobs.store.state(run_id)
+    assert (state.status, state.process()) == ("stopped", None)
+
+
+def test_a_second_worker_for_the_same_run_leaves_it_alone(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    run_id = jobs.submit(many_steps(tiny_config))
+    wait_until(lambda: jobs.store.state(run_id).step > 1)
+    pid = jobs.store.state(run_id).pid
+    folder = workspace.run(run_id)
+    second = subprocess.run([sys.executable, "-m", "studio.worker", str(folder.path)], timeout=60, check=False)
+    assert second.returncode == 0
+    assert jobs.store.state(run_id).pid == pid
+    jobs.stop(run_id)
+    wait_for_end(jobs.store, run_id, 30)
+    assert sum(type(event).__name__ == "Started" for event in folder.events.read_from()[0]) == 1
+
+
+def test_two_studios_do_not_share_a_workspace(jobs: Jobs, workspace: Workspace) -> None:
+    with pytest.raises(RunError, match="Another studio"):
+        Jobs(workspace, Store(workspace), keep_warm=False).start()
+
+
+def test_a_warm_worker_takes_a_run_and_leaves_when_nobody_is_left(workspace: Workspace, tiny_config: Make) -> None:
+    worker = WorkerProcess(workspace)
+    folder = create_run(workspace, tiny_config())
+    assert worker.take(folder)
+    assert wait_for_started(workspace, folder)
+    assert wait_for_end(Store(workspace), folder.id, 120).status == "done"
+    worker.process.wait(timeout=10)
+    idle = WorkerProcess(workspace)
+    assert idle.process.stdin is not None
+    idle.process.stdin.close()  # as the kernel does when the server dies
+    assert idle.process.wait(timeout=30) == 0
+
+
+def wait_for_started(workspace: Workspace, folder: RunFolder) -> bool:
+    wait_until(lambda: bool(folder.events.read_from()[0]))
+    return True
+
+
+@pytest.mark.parametrize(
+    ("changes", "kind", "said"),
+    [
+        ({"dataset": {"source": "no-such-file.csv"}}, DatasetError, "no-such-file.csv"),
+        (
+            {"dataset": {"format": "instruction", "columns": {"instruction": "nope", "output": "completion"}}},
+            DatasetError,
+            "nope",
+        ),
+        ({"model": "not a model/at all"}, ModelError, "not a model/at all"),
+        ({"model": "./no-such-folder"}, ModelError, "no-such-folder"),
+    ],
+)
+def test_what_cannot_run_is_refused_before_anything_is_made(
+    jobs: Jobs, workspace: Workspace, tiny_config: Make, changes: dict[str, object], kind: type[Exception], said: str
+) -> None:
+    with pytest.raises(kind, match=said):
+        jobs.submit(tiny_config(**changes))
+    assert list(workspace.runs.iterdir()) == []
+
+
+def test_one_row_cannot_be_split(jobs: Jobs, tmp_path: Path, tiny_config: Make) -> None:
+    path = tmp_path / "one.jsonl"
+    path.write_text('{"prompt": "a", "completion": "b"}')
+    with pytest.raises(ConfigError, match="only one row"):
+        jobs.submit(tiny_config(dataset={"source": str(path)}))
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"objective": {"max_length": 8}}, "longer than the cut-off"),
+        (
+            {
+                "training": {"learning_rate": 1.0, "max_steps": 200, "max_grad_norm": 0, "optim": "adamw_torch"},
+                "method": {"name": "lora", "r": 4, "lora_alpha": 1e4},
+            },
+            None,
+        ),
+    ],
+)
+def test_a_fault_in_the_worker_is_a_sentence(
+    jobs: Jobs, tiny_config: Make, changes: dict[str, object], said: str | None
+) -> None:
+    """Found only once tokens or gradients exist; it must end the run in words, or be survived."""
+    state = wait_for_end(jobs.store, jobs.submit(tiny_config(**changes)), 120)
+    if said is None:
+        assert state.status == "done" or "no longer a number" in state.problem
+        return
+    assert state.status == "failed"
+    assert said in state.problem
+    assert state.remedy
+    assert "Traceback" not in state.problem

@@ -1,0 +1,138 @@
+"""A real studio in a process of its own, and a real browser in front of it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Browser tests come last: they take minutes, and what they rest on is tested before them."""
+    here = Path(__file__).parent
+    items.sort(key=lambda item: here in item.path.parents)
+
+
+class Studio:
+    """`finetune-studio` as a person starts it."""
+
+    def __init__(self, workspace: Path) -> None:
+        self.workspace = workspace
+        self.port = 0
+        self.process: subprocess.Popen[str] | None = None
+        self.url = ""
+
+    def start(self) -> Studio:
+        command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", str(self.port)]
+        self.process = subprocess.Popen(
+            [*command, "--workspace", str(self.workspace)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "PYTHONUNBUFFERED": "1"},
+            start_new_session=True,
+        )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
+                self.port, self.url = int(found[1]), found[0]
+                return self
+        raise AssertionError("the studio did not start")
+
+    def kill(self) -> None:
+        """As a power cut would: no goodbye."""
+        assert self.process is not None
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
+
+
+@pytest.fixture
+def studio(tmp_path: Path) -> Iterator[Studio]:
+    """A studio over an empty workspace."""
+    running = Studio(tmp_path / "workspace").start()
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if CHROMIUM is None:
+        if os.environ.get("FINETUNE_STUDIO_REQUIRE_BROWSER"):
+            pytest.fail("no Chromium is installed, and browser tests must not be skipped here")
+        pytest.skip("no Chromium is installed (on Debian: apt install chromium)")
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, studio: Studio) -> Iterator[Open]:
+    """Opens the studio in a new browser; at the end no page may have logged an error."""
+    pages: list[Page] = []
+    complaints: list[str] = []
+
+    def heard(message: ConsoleMessage) -> None:
+        # While the server is down on purpose, polls that cannot reach it are no fault of the page.
+        if message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text:
+            complaints.append(f"{message.text} ({message.location})")
+
+    def open_one(path: str = "/", *, width: int = 1280, height: int = 900) -> Page:
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(20_000)
+        page.on("console", heard)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.goto(studio.url + path)
+        page.locator("#start-training").wait_for()
+        pages.append(page)
+        return page
+
+    yield open_one
+    for page in pages:
+        page.close()
+    assert complaints == []
+
+
+def go(page: Page, tab: str) -> None:
+    """Click on a tab by its title."""
+    page.get_by_role("tab", name=tab, exact=True).click()
+
+
+def wait_for_status(page: Page, status: str, seconds: float) -> None:
+    """Until the live panel shows `status`; a failure shows its sentence at once."""
+    chip = page.locator(".live .chip")
+    deadline = time.monotonic() + seconds
+    while (shown := (chip.text_content() or "").strip()) != status:
+        if shown == "failed" or time.monotonic() > deadline:
+            raise AssertionError(f"the run is {shown!r}, not {status!r}: {page.locator('.live').inner_text()[:2000]}")
+        page.wait_for_timeout(200)
