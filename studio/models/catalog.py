@@ -1,0 +1,182 @@
+"""Which models there are, and where: the starter, the tiny one, a local folder, the Hub."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from studio.errors import ModelError
+from studio.models.hub import Hub, HubUnreachable, HuggingFaceHub, Progress
+from studio.models.machine import fits, free_memory
+from studio.models.starter import TITLE, starter
+
+__all__ = ["SUGGESTIONS", "Located", "Suggestion", "check_name", "fits", "free_memory", "hub_reachable", "locate"]
+
+_PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
+_HUB_ID = re.compile(f"{_PART}/{_PART}")
+_WANTED = (".safetensors", ".json", ".txt", ".jinja", "tokenizer.model")
+_PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A model worth starting from."""
+
+    model: str  # what `locate` takes
+    title: str
+    parameters: int
+    licence: str
+    context: int  # tokens it was trained to read
+    gated: bool  # its licence must be accepted on the Hub first
+    about: str
+
+
+SUGGESTIONS = (
+    Suggestion("starter", TITLE, 134_515_008, "Apache-2.0", 8192, False, "Small, quick, works without a Hub."),
+    Suggestion(
+        "HuggingFaceTB/SmolLM2-360M-Instruct", "SmolLM2 360M Instruct", 361_821_120, "Apache-2.0", 8192, False,
+        "The starter's bigger sister; still fine on a laptop's CPU.",
+    ),
+    Suggestion(
+        "HuggingFaceTB/SmolLM2-1.7B-Instruct", "SmolLM2 1.7B Instruct", 1_711_376_384, "Apache-2.0", 8192, False,
+        "English; the best of its family.",
+    ),
+    Suggestion(
+        "Qwen/Qwen3-0.6B", "Qwen3 0.6B", 596_049_920, "Apache-2.0", 32_768, False,
+        "Over a hundred languages; can think before it answers.",
+    ),
+    Suggestion(
+        "Qwen/Qwen3-1.7B", "Qwen3 1.7B", 1_720_574_976, "Apache-2.0", 32_768, False,
+        "Over a hundred languages; can think before it answers.",
+    ),
+    Suggestion(
+        "Qwen/Qwen3-4B", "Qwen3 4B", 4_022_468_096, "Apache-2.0", 32_768, False,
+        "Strong for its size; wants a GPU.",
+    ),
+    Suggestion(
+        "meta-llama/Llama-3.2-1B-Instruct", "Llama 3.2 1B Instruct", 1_235_814_400, "Llama 3.2 Community", 131_072,
+        True, "Eight languages, long texts.",
+    ),
+    Suggestion(
+        "meta-llama/Llama-3.2-3B-Instruct", "Llama 3.2 3B Instruct", 3_212_749_824, "Llama 3.2 Community", 131_072,
+        True, "Eight languages, long texts; wants a GPU.",
+    ),
+    Suggestion(
+        "google/gemma-3-270m-it", "Gemma 3 270M", 268_098_176, "Gemma", 32_768, True,
+        "Made to be fine-tuned for one task.",
+    ),
+    Suggestion(
+        "google/gemma-3-1b-it", "Gemma 3 1B", 999_885_952, "Gemma", 32_768, True,
+        "Text only, mostly English.",
+    ),
+    Suggestion(
+        "tiny", "Tiny (random weights)", 90_624, "Apache-2.0", 2048, False,
+        "Knows nothing; tries out a whole run in seconds.",
+    ),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Located:
+    """A model that is on this machine and may be loaded."""
+
+    path: Path | None  # None: built from nothing (tiny)
+    title: str
+    source: Literal["starter", "tiny", "hub", "folder"]
+
+
+def locate(model: str, models_folder: Path, progress: Progress, hub: Hub | None = None) -> Located:
+    """The folder of `model`, fetched first where needed. Raises ModelError.
+
+    `model` is 'tiny', 'starter', a folder (begins with '.', '/' or '~', or exists) or a Hub id.
+    """
+    check_name(model)
+    if model == "tiny":
+        return Located(None, "Tiny (random weights)", "tiny")
+    hub = hub or HuggingFaceHub()
+    if model == "starter":
+        return Located(starter(models_folder, progress, hub), TITLE, "starter")
+    if _is_folder(model):
+        folder = Path(model).expanduser().resolve()
+        return Located(folder, folder.name, "folder")
+    return Located(_from_hub(model, hub, progress), model, "hub")
+
+
+def hub_reachable() -> bool:
+    """Whether the Hub answers, decided within seconds."""
+    return HuggingFaceHub().reachable()
+
+
+def check_name(model: str) -> None:
+    """Refuse what cannot be a model, without asking the network. Raises ModelError."""
+    if model in ("tiny", "starter"):
+        return
+    if _is_folder(model):
+        folder = Path(model).expanduser()
+        if not folder.is_dir():
+            raise ModelError(f"There is no folder {model}.", remedy="Check the path; it must hold config.json.")
+        _check_files([file.name for file in folder.iterdir()], model)
+        _check_config(folder, model)
+    elif not _HUB_ID.fullmatch(model) or ".." in model or "--" in model:
+        raise ModelError(
+            f"{model!r} is neither a folder nor a name on the Hub.",
+            remedy="Hub names look like 'HuggingFaceTB/SmolLM2-135M-Instruct'; or choose 'starter'.",
+        )
+
+
+def _is_folder(model: str) -> bool:
+    return model.startswith((".", "/", "~")) or Path(model).is_dir()
+
+
+def _from_hub(model: str, hub: Hub, progress: Progress) -> Path:
+    try:
+        names = [name for name in hub.files(model) if "/" not in name]  # folders hold other formats' copies
+    except HubUnreachable:
+        folder = hub.cached(model)
+        if folder is None:
+            raise
+    else:
+        _check_files(names, f"'{model}'")
+        wanted = [name for name in names if name.endswith(_WANTED) and not name.startswith("consolidated")]
+        folder = hub.download(model, wanted, progress)
+    _check_config(folder, f"'{model}'")
+    return folder
+
+
+def _check_files(names: Collection[str], title: str) -> None:
+    """Refuse what lacks a config or safetensors, by file names alone."""
+    if "config.json" not in names:
+        adapter = " It holds an adapter, which is not a model." if "adapter_config.json" in names else ""
+        raise ModelError(f"{title} has no config.json.{adapter}", remedy="Choose a whole model.")
+    if any(name.endswith(".safetensors") for name in names):
+        return
+    if any(name.endswith(_PICKLED) for name in names):
+        raise ModelError(
+            f"{title} has only pickled weights, and unpickling a file can run any code hidden in it.",
+            remedy="Choose a copy with *.safetensors, or convert it on a machine you can afford to lose.",
+        )
+    raise ModelError(f"{title} has no *.safetensors, so there are no weights.", remedy="Choose a whole model.")
+
+
+def _check_config(folder: Path, title: str) -> None:
+    """Refuse a config that cannot be read, or that wants its own code run."""
+    try:
+        config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        remote = bool(config.get("auto_map"))
+    except (OSError, ValueError, AttributeError):
+        raise ModelError(f"The config.json of {title} cannot be read.", remedy="Fetch the model again.") from None
+    if remote and not _in_transformers(config):
+        raise ModelError(
+            f"{title} brings its own Python code, which Finetune Studio never runs.",
+            remedy="Choose a model whose architecture is part of transformers.",
+        )
+
+
+def _in_transformers(config: dict[str, Any]) -> bool:
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
+
+    return any(name in KNOWN.values() for name in config.get("architectures") or [])
