@@ -58,13 +58,14 @@ function drawEmpty() {
       x: [], y: [], type: "scatter", mode: trace.mode || "lines", name: trace.name, opacity: trace.opacity || 1,
       line: { color: cssColor(trace.color), width: trace.width }, marker: { size: 7, color: cssColor(trace.color) },
     }));
-    Plotly.react(find(chart.key), traces, layout(chart), { responsive: true, displaylogo: false,
+    Plotly.react(find(chart.key), traces, layout(chart), { displaylogo: false,
       modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
   }
 }
 
 function smoothed(state, values) {
-  return values.map((value) => (state.ema = state.ema === undefined ? value : 0.85 * state.ema + 0.15 * value));
+  const kept = Math.max(0, Math.min(0.9, 1 - 12 / state.steps)); // a short run must not lag behind itself
+  return values.map((value) => (state.ema = state.ema === undefined ? value : kept * state.ema + (1 - kept) * value));
 }
 
 function extend(curves, memory) {
@@ -188,21 +189,34 @@ function showResult(state) {
   if (!result.answers) return;
   box.append(make("p", "", `Both models answered the same ${result.answers.rows} held-out prompts:`));
   for (const metric of result.answers.metrics) box.append(bars(metric.label, metric.help, metric.base, metric.tuned));
+  const examples = result.answers.examples;
+  if (result.answers.shared_prompt) box.append(make("p", "muted", `Every prompt begins: ${result.answers.shared_prompt}`));
+  box.append(answers(examples.slice(0, 3)));
+  if (examples.length > 3) {
+    const more = make("details");
+    more.append(make("summary", "", `${examples.length - 3} more`), answers(examples.slice(3)));
+    box.append(more);
+  }
+}
+
+function answers(examples) {
+  const columns = [["prompt", "Prompt"], ["reference", "Right answer"], ["base", "Base model"], ["tuned", "Tuned model"]];
   const table = make("table", "answers");
   const head = table.createTHead().insertRow();
-  for (const title of ["Prompt", "Right answer", "Base model", "Tuned model"]) head.append(make("th", "", title));
+  for (const [, title] of columns) head.append(make("th", "", title));
   const body = table.createTBody();
-  for (const example of result.answers.examples) {
+  for (const example of examples) {
     const row = body.insertRow();
-    for (const [key, title] of [["prompt", "Prompt"], ["reference", "Right answer"], ["base", "Base model"], ["tuned", "Tuned model"]]) {
-      const cell = make("td", key === "tuned" && example.tuned.trim() === example.reference.trim() ? "right" : "", example[key] || "(nothing)");
+    for (const [key, title] of columns) {
+      const right = key === "tuned" && example.tuned.trim() === example.reference.trim();
+      const cell = make("td", right ? "right" : "", example[key] || "(nothing)");
       cell.dataset.title = title;
       row.append(cell);
     }
   }
   const scroll = make("div", "scroll");
   scroll.append(table);
-  box.append(scroll);
+  return scroll;
 }
 
 function show(state) {
@@ -222,6 +236,9 @@ async function follow(id) {
   element.querySelector(".live").classList.toggle("empty", !id);
   if (!id) return;
   while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
+  // A plot drawn while its tab was hidden, or before its neighbours, has another size by now.
+  const sizes = new ResizeObserver((seen) => seen.forEach((each) => each.target.data && Plotly.Plots.resize(each.target)));
+  CHARTS.forEach((chart) => sizes.observe(find(chart.key)));
   let since = 0, memory = {}, drawn = false;
   while (mine === generation && element.isConnected) {
     if (!document.hidden) {
@@ -230,7 +247,7 @@ async function follow(id) {
         if (mine !== generation) return;
         if (answer.status === 404) { find("phase").textContent = "This run is gone."; return; }
         const state = await answer.json();
-        if (!drawn || since === 0 || state.next < since) { drawEmpty(); memory = {}; drawn = true; }
+        if (!drawn || since === 0 || state.next < since) { drawEmpty(); memory = { steps: state.total_steps }; drawn = true; }
         find("offline").hidden = true;
         extend(state.curves, memory);
         since = state.next;

@@ -99,8 +99,10 @@ class Jobs:
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
         self._owner = filelock.FileLock(str(workspace.server_lock))
 
-    def start(self) -> None:
+    def claim(self) -> None:
         """Take over the workspace. Raises RunError where another studio has it."""
+        if self._owner.is_locked:
+            return
         try:
             self._owner.acquire(timeout=0)
         except filelock.Timeout:
@@ -108,14 +110,22 @@ class Jobs:
                 f"Another studio already works in {self.workspace.root}.",
                 remedy="Use that one, close it, or choose another folder with --workspace.",
             ) from None
+
+    def start(self) -> None:
+        """`claim` the workspace, find what runs and what waits in it, and go on."""
+        self.claim()
         self._recover()
         self._thread.start()
 
     def close(self) -> None:
-        """Stop starting runs. A run that trains goes on without us."""
+        """Stop starting runs. A run that trains goes on without us; one that has ended is seen off."""
         self._close.set()
         if self._thread.is_alive():
             self._thread.join()
+        for run_id, worker in self._running.items():
+            if not self.store.state(run_id).active:
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    worker.process.wait(timeout=5)
         if self._warm:
             self._warm.dismiss()
         self._owner.release()

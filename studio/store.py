@@ -6,6 +6,7 @@ Each run's log is read once and followed from where reading stopped; a poll cost
 from __future__ import annotations
 
 import json
+import shutil
 import threading
 import time
 from collections import OrderedDict
@@ -20,6 +21,7 @@ from studio.workspace import RunFolder, Workspace
 
 FIRST_POINTS = 500  # of a curve sent to a page that has none yet; more than it has pixels to show them
 VIEWS_KEPT = 64
+NO_ROOM = 1_000_000  # bytes; with less, a worker cannot even write its last word
 
 ACTIVE = ("queued", "preparing", "training", "finishing")
 
@@ -176,6 +178,8 @@ class _View:
             case _ if self._is_dead():
                 state.status = "failed"
                 state.problem = f"The worker ended without a word during '{state.phase or 'start'}'."
+                if shutil.disk_usage(self.folder.path).free < NO_ROOM:
+                    state.problem = "The worker ended because the disk is full."
                 state.remedy = (
                     "It was killed, or the machine ran out of memory or restarted: try a smaller 'Batch size' or "
                     "'Cut-off length'; worker.log in the run's folder may say more."

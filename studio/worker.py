@@ -13,7 +13,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,7 +82,7 @@ class Job:
         from studio.models.base import load, placement
         from studio.models.catalog import locate
 
-        located = locate(self.config.model, self.workspace.models, self._progress)
+        located = locate(self.config.model, self.workspace.models, self.progress)
         self._phase(f"Loading {located.title}")
         place = placement(self.config.training.dtype)
         for text in self.config.method.notes(place.device):
@@ -229,7 +229,8 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
     except BaseException as error:
         traceback.print_exc()  # stderr is the run's log
         said: StudioError = explain(error)
-        folder.events.append(Failed(problem=said.problem, remedy=said.remedy))
+        with suppress(OSError):  # a full disk takes no last word either; the store then says so
+            folder.events.append(Failed(problem=said.problem, remedy=said.remedy))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from studio.errors import RunError
 from studio.evaluation.metrics import LABELS
 from studio.store import State, Store
+from tabs._shared import shared_beginning
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PLOTLY_ROUTE = "/studio/plotly.js"
@@ -105,9 +106,11 @@ def result(state: State) -> dict[str, Any] | None:
         found |= {"base_loss": base, "tuned_loss": tuned, "verdict": verdict(base, tuned)}
     if state.answers:
         answers = state.answers
+        shared = shared_beginning([each["prompt"] for each in answers.examples])
         found["answers"] = {
             "rows": answers.rows,
-            "examples": answers.examples,
+            "shared_prompt": shared,
+            "examples": [{**each, "prompt": each["prompt"][len(shared) :].strip()} for each in answers.examples],
             "metrics": [
                 {
                     "label": LABELS[name].partition(":")[0],

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import html
 import inspect
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -46,9 +46,8 @@ def said(handler: Callable[..., Any]) -> Callable[..., Any]:
         text = f"<strong>{html.escape(error.problem)}</strong><br>{html.escape(error.remedy)}"
         return gr.Error(text, title="That did not work", duration=None, print_exception=False)
 
-    if inspect.isgeneratorfunction(handler):
+    if inspect.isgeneratorfunction(getattr(handler, "func", handler)):
 
-        @functools.wraps(handler)
         def pieces(*args: Any, **kwargs: Any) -> Any:
             try:
                 yield from handler(*args, **kwargs)
@@ -57,7 +56,6 @@ def said(handler: Callable[..., Any]) -> Callable[..., Any]:
 
         return pieces
 
-    @functools.wraps(handler)
     def whole(*args: Any, **kwargs: Any) -> Any:
         try:
             return handler(*args, **kwargs)
@@ -75,3 +73,9 @@ def run_choices(states: list[State]) -> list[tuple[str, str]]:
 def escaped(text: object) -> str:
     """Text from data, models or people, safe inside HTML."""
     return html.escape(str(text))
+
+
+def shared_beginning(prompts: list[str]) -> str:
+    """The whole lines with which all prompts begin: an instruction that need not be read eight times."""
+    common = os.path.commonprefix(prompts) if len(prompts) > 1 else ""  # noqa: RUF071 - letters are what we compare
+    return common[: common.rfind("\n") + 1]

@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 import webbrowser
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
@@ -20,10 +20,12 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by gradio whe
 import gradio as gr
 import psutil
 import uvicorn
-from fastapi import FastAPI, Request
-from fastapi.responses import PlainTextResponse, Response
+from fastapi import FastAPI
+from fastapi.responses import PlainTextResponse
+from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tabs
 from studio.errors import RunError
@@ -52,8 +54,9 @@ def build(workspace: Workspace, store: Store, jobs: Jobs, responder: Responder) 
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         gr.HTML('<header class="studio"><h1>Finetune Studio</h1></header>', apply_default_css=False)
+        run, source = gr.State(""), gr.State("")  # not inside the strip, which counts its children
         with gr.Tabs(elem_id="tabs") as strip:
-            page = Page(workspace, store, jobs, responder, strip, gr.State(""), gr.State(""))
+            page = Page(workspace, store, jobs, responder, strip, run, source)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
@@ -87,8 +90,9 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
             responder.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.jobs = jobs
     app.include_router(_live.router(store))
-    app.middleware("http")(_same_origin)
+    app.add_middleware(SameOrigin)
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
@@ -111,23 +115,65 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
 def _theme() -> gr.themes.Base:
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
-    return gr.themes.Soft(primary_hue="indigo", secondary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
+    soft = gr.themes.Soft(primary_hue="indigo", secondary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
+    plain = {
+        f"block_{part}_{side}": value
+        for part in ("title", "label")
+        for side, value in {
+            "background_fill": "transparent",
+            "background_fill_dark": "transparent",
+            "text_color": "*body_text_color",
+            "text_color_dark": "*body_text_color",
+            "text_weight": "600",
+            "border_width": "0px",
+        }.items()
+    }
+    # Small print must be readable, and a box must look like one: the defaults are too faint on white.
+    clear = {
+        "body_background_fill": "*neutral_50",
+        "background_fill_primary": "white",
+        "block_background_fill": "white",
+        "block_border_width": "1px",
+        "block_shadow": "none",
+        "input_background_fill": "white",
+        "input_border_width": "1px",
+        "input_border_color": "*neutral_300",
+        "input_shadow": "none",
+        "body_text_color_subdued": "*neutral_600",
+        "block_info_text_color": "*neutral_600",
+        "button_primary_background_fill": "*primary_600",
+        "button_secondary_border_color": "*neutral_300",
+        "button_border_width": "1px",
+    }
+    return soft.set(**plain, **clear, block_title_padding="0")
 
 
-async def _same_origin(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
-    """Another site's page must not act here in a visitor's name."""
-    origin = request.headers.get("origin")
-    if origin and request.method not in ("GET", "HEAD") and urlsplit(origin).netloc != request.headers.get("host"):
-        return PlainTextResponse("This request came from another site.", status_code=403)
-    return await call_next(request)
+class SameOrigin:
+    """Another site's page must not act here in a visitor's name: what changes things must come from our own.
+
+    Plain ASGI, for Starlette's function middlewares copy every stream through a queue.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
+            headers = Headers(scope=scope)
+            origin = headers.get("origin")
+            if origin and urlsplit(origin).netloc != headers.get("host"):
+                refusal = PlainTextResponse("This request came from another site.", status_code=403)
+                return await refusal(scope, receive, send)
+        await self.app(scope, receive, send)
 
 
 def serve(workspace: Workspace, *, host: str, port: int, open_browser: bool) -> None:
-    """Serve the page until Ctrl-C. Raises RunError where the port is taken."""
+    """Serve the page until Ctrl-C. Raises RunError where the port or the workspace is taken."""
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     shown = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104
     app = make_app(workspace, hosts=_hosts(host))
+    app.state.jobs.claim()  # here rather than in the server's start, which knows only tracebacks
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     threading.Thread(target=_announce, args=(server, shown, workspace, open_browser), daemon=True).start()
     server.run(sockets=[listener])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterator
 from typing import Any
@@ -9,138 +10,61 @@ from typing import Any
 import gradio as gr
 
 from studio.errors import RunError
+from studio.evaluation.metrics import LABELS, score
 from studio.responder import Sampling
 from studio.workspace import RunFolder
-from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices, said
+from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices, said, shared_beginning
 
 TITLE = "Chat"
 ORDER = 50
-SIDES = (("base", False), ("tuned", True))
+HELD_OUT_SHOWN = 50
 Turns = list[dict[str, str]]
+
+EMPTY = (
+    '<p class="muted">No tuned model yet: press <b>Start training</b> in the Start tab; it takes about two minutes.</p>'
+)
 
 
 def build(page: Page, tab: gr.Tab) -> None:
     """Two conversations that hear the same questions."""
     with gr.Row():
-        chooser = gr.Dropdown([], label="Tuned model (run)", interactive=True, elem_id="chat-run", scale=3)
-        held_out = gr.Dropdown(
-            [],
-            label="Try a held-out row: neither model has seen it",
-            interactive=True,
-            elem_id="chat-held-out",
-            scale=4,
-        )
+        chooser = gr.Dropdown([], label="Run", interactive=True, elem_id="chat-run", scale=3)
+        held_out = gr.Dropdown([], label="Try a held-out row", interactive=True, elem_id="chat-held-out", scale=4)
     status = gr.HTML("", apply_default_css=False, elem_id="chat-status")
     with gr.Row():
-        # Plain text: what a model writes is shown, never rendered.
-        sides = [
-            gr.Chatbot(
-                label=label,
-                elem_id=f"chat-{side}",
-                render_markdown=False,
-                height=380,
-                buttons=["copy"],
-                placeholder=hint,
-            )
-            for (side, _), label, hint in zip(
-                SIDES,
-                ("Base model", "Tuned model"),
-                ("As it was before training.", "With what it learnt."),
-                strict=True,
-            )
-        ]
+        base = _side("base", "Base model", "As it was before training.")
+        tuned = _side("tuned", "Tuned model", "With what it learnt.")
     reference = gr.HTML("", apply_default_css=False, elem_id="chat-reference")
+    prompt = gr.Textbox(
+        label="Your message to both",
+        lines=2,
+        max_lines=8,
+        elem_id="chat-prompt",
+        placeholder="Write something, or choose a held-out row above.",
+    )
     with gr.Row():
-        prompt = gr.Textbox(
-            label="Your message to both",
-            lines=2,
-            max_lines=8,
-            scale=6,
-            elem_id="chat-prompt",
-            placeholder="Write something, or choose a held-out row above.",
-        )
-        send = gr.Button("Send to both", variant="primary", scale=0, min_width=140, elem_id="chat-send")
-        stop = gr.Button("Stop", scale=0, min_width=80)
-        clear = gr.Button("Start over", scale=0, min_width=110)
+        send = gr.Button("Send to both", variant="primary", elem_id="chat-send")
+        stop = gr.Button("Stop", elem_id="chat-stop")
+        clear = gr.Button("Start over", elem_id="chat-clear")
     with gr.Accordion("How answers are drawn", open=False), gr.Row():
         system = gr.Textbox("", label="System prompt", info="Put before the conversation; empty: the template's own.")
-        temperature = gr.Slider(0, 2, 0, step=0.05, label="Temperature", info="0 takes the likeliest token each time.")
-        top_p = gr.Slider(
-            0.05, 1, 1, step=0.05, label="Top p", info="Draws from the likeliest tokens that make up this share."
-        )
-        length = gr.Slider(8, 1024, 128, step=8, label="Answer length at most (tokens)")
+        heat = gr.Slider(0, 2, 0, step=0.05, label="Temperature", info="0 takes the likeliest token each time.")
+        mass = gr.Slider(0.05, 1, 1, step=0.05, label="Top p", info="Draws from the likeliest that make up this share.")
+        most = gr.Slider(8, 1024, 128, step=8, label="Answer length at most (tokens)")
         free = gr.Button("Free the models' memory", size="sm")
+    row = gr.State(("", ""))  # the chosen row's question and its right answer
 
-    def choices() -> list[tuple[str, str]]:
-        return run_choices([state for state in page.store.states() if state.saved])
-
-    def refresh(run_id: str, current: str | None) -> Any:
-        found = choices()
-        known = [value for _, value in found]
-        chosen = next((each for each in (run_id, current) if each in known), known[0] if known else None)
-        text = (
-            "" if known else '<p class="muted">No tuned model yet: start a run first, it takes about two minutes.</p>'
-        )
-        return gr.Dropdown(found, value=chosen), gr.Dropdown(_held_out_choices(_folder(page, chosen)), value=None), text
-
-    def pick(run_id: str, index: int | None) -> Any:
-        rows = _held_out(_folder(page, run_id))
-        if index is None or index >= len(rows):
-            return gr.skip(), gr.skip(), ""
-        turns = rows[index]
-        right = f"<code>{escaped(turns[-1]['content'])}</code>"
-        shown = f'<p class="reference"><span class="label">Right answer</span> {right}</p>'
-        system_text = turns[0]["content"] if turns[0]["role"] == "system" else ""
-        return turns[-2]["content"], system_text, shown
-
-    def answer(
-        run_id: str | None,
-        text: str,
-        system_text: str,
-        base: Turns,
-        tuned: Turns,
-        heat: float,
-        mass: float,
-        most: float,
-    ) -> Iterator[Any]:
-        if not (text or "").strip():
-            raise RunError("There is nothing to send.", remedy="Write a message, or choose a held-out row.")
-        if not run_id:
-            raise RunError("There is no tuned model yet.", remedy="Press 'Start training' in the Start tab first.")
-        folder = page.workspace.run(run_id)
-        asked = {"role": "user", "content": text}
-        talks = [[*_plain(base), asked], [*_plain(tuned), asked]]
-        sampling = Sampling(max_new_tokens=int(most), temperature=heat, top_p=mass)
-        yield *talks, "", '<p class="muted">Waking the model …</p>'
-        for side, (_, adapter) in enumerate(SIDES):
-            before = [{"role": "system", "content": system_text}] if system_text.strip() else []
-            history, said_so_far = [*before, *talks[side]], ""
-            for piece in page.responder.ask(folder, history, adapter=adapter, sampling=sampling):
-                if piece.kind == "phase":
-                    yield *talks, "", f'<p class="muted">{escaped(piece.text)} …</p>'
-                    continue
-                said_so_far += piece.text
-                talks[side] = [*history[len(before) :], {"role": "assistant", "content": said_so_far}]
-                yield *talks, "", '<p class="muted">Answering …</p>'
-            if not said_so_far:
-                talks[side] = [*history[len(before) :], {"role": "assistant", "content": "(it said nothing)"}]
-        same = talks[0][-1]["content"] == talks[1][-1]["content"]
-        yield *talks, "", f'<p class="muted">{"Both gave the same answer." if same else "The answers differ."}</p>'
-
-    page.run.change(refresh, [page.run, chooser], [chooser, held_out, status], **QUIET)
-    tab.select(refresh, [page.run, chooser], [chooser, held_out, status], **QUIET)
-    chooser.input(
-        lambda run_id: (gr.Dropdown(_held_out_choices(_folder(page, run_id)), value=None), [], [], ""),
-        chooser,
-        [held_out, *sides, reference],
-        **QUIET,
-    )
-    held_out.input(pick, [chooser, held_out], [prompt, system, reference], **QUIET)
+    seen = [chooser, held_out, status]
+    refresh = functools.partial(_refresh, page)
+    page.run.change(refresh, [page.run, chooser], seen, **QUIET)
+    tab.select(refresh, [page.run, chooser], seen, **QUIET)
+    chooser.input(functools.partial(_switch, page), chooser, [held_out, base, tuned, reference], **QUIET)
+    held_out.input(functools.partial(_pick, page), [chooser, held_out], [prompt, system, reference, row], **QUIET)
     asking = gr.on(
         [send.click, prompt.submit],
-        said(answer),
-        [chooser, prompt, system, *sides, temperature, top_p, length],
-        [*sides, prompt, status],
+        said(functools.partial(_ask_both, page)),
+        [chooser, prompt, system, base, tuned, row, heat, mass, most],
+        [base, tuned, prompt, status],
         concurrency_id="model",
         concurrency_limit=1,
         trigger_mode="once",
@@ -148,24 +72,98 @@ def build(page: Page, tab: gr.Tab) -> None:
         **PRIVATE,
     )
     stop.click(lambda: '<p class="muted">Stopped.</p>', None, status, cancels=[asking], **QUIET)
-    clear.click(lambda: ([], [], "", ""), None, [*sides, reference, status], cancels=[asking], **QUIET)
-    free.click(
-        lambda: page.responder.close() or '<p class="muted">Freed; the next message loads them again.</p>',
-        None,
-        status,
-        **QUIET,
+    clear.click(lambda: ([], [], "", ""), None, [base, tuned, reference, status], cancels=[asking], **QUIET)
+    free.click(functools.partial(_free, page), None, status, **QUIET)
+
+
+def _side(name: str, label: str, hint: str) -> gr.Chatbot:
+    # Plain text: what a model writes is shown, never rendered.
+    return gr.Chatbot(
+        label=label, elem_id=f"chat-{name}", render_markdown=False, height=380, buttons=["copy"], placeholder=hint
     )
+
+
+def _refresh(page: Page, run_id: str, current: str | None) -> Any:
+    """The runs that can be talked to; the one this browser looks at is chosen."""
+    found = run_choices([state for state in page.store.states() if state.saved])
+    known = [value for _, value in found]
+    chosen = next((each for each in (run_id, current) if each in known), known[0] if known else None)
+    held_out = gr.skip() if chosen == current else gr.Dropdown(_held_out_choices(_folder(page, chosen)), value=None)
+    return gr.Dropdown(found, value=chosen), held_out, gr.skip() if known else EMPTY
+
+
+def _switch(page: Page, run_id: str | None) -> Any:
+    """Another model starts another conversation."""
+    return gr.Dropdown(_held_out_choices(_folder(page, run_id)), value=None), [], [], ""
+
+
+def _pick(page: Page, run_id: str, index: int | None) -> Any:
+    """A held-out row's question into the prompt, its right answer beside it."""
+    rows = _held_out(_folder(page, run_id))
+    if index is None or index >= len(rows):
+        return gr.skip(), gr.skip(), "", ("", "")
+    turns = rows[index]
+    question, answer = turns[-2]["content"], turns[-1]["content"]
+    shown = f'<p class="reference"><span class="label">Right answer</span> <code>{escaped(answer)}</code></p>'
+    return question, turns[0]["content"] if turns[0]["role"] == "system" else "", shown, (question, answer)
+
+
+def _ask_both(
+    page: Page,
+    run_id: str | None,
+    text: str,
+    system: str,
+    base: Turns,
+    tuned: Turns,
+    row: tuple[str, str],
+    heat: float,
+    mass: float,
+    most: float,
+) -> Iterator[Any]:
+    """Both answers, as they are written: first the base model's, then the tuned one's."""
+    if not (text or "").strip():
+        raise RunError("There is nothing to send.", remedy="Write a message, or choose a held-out row.")
+    if not run_id:
+        raise RunError("There is no tuned model yet.", remedy="Press 'Start training' in the Start tab first.")
+    folder = page.workspace.run(run_id)
+    before = [{"role": "system", "content": system}] if system.strip() else []
+    talks = [[*_plain(side), {"role": "user", "content": text}] for side in (base, tuned)]
+    sampling = Sampling(max_new_tokens=int(most), temperature=heat, top_p=mass)
+    for side, adapter in enumerate((False, True)):
+        asked, answer = talks[side], ""
+        for piece in page.responder.ask(folder, [*before, *asked], adapter=adapter, sampling=sampling):
+            answer += piece.text if piece.kind == "text" else ""
+            doing = "Answering" if piece.kind == "text" else piece.text
+            if answer:
+                talks[side] = [*asked, {"role": "assistant", "content": answer}]
+            # The prompt is kept until both have answered: a fault must not lose what was written.
+            yield *talks, gr.skip(), f'<p class="muted">{escaped(doing)} …</p>'
+        talks[side] = [*asked, {"role": "assistant", "content": answer or "(it said nothing)"}]
+    right = row[1] if text == row[0] else ""  # a row's right answer says nothing of another question
+    yield *talks, "", _outcome(right, talks[0][-1]["content"], talks[1][-1]["content"])
+
+
+def _outcome(right: str, base: str, tuned: str) -> str:
+    """Whether the answers differ and, where the right one is known, how near each came."""
+    text = "Both gave the same answer." if base == tuned else "The answers differ."
+    if right:
+        was, now = score([right], [base]), score([right], [tuned])
+        text += "".join(f" {LABELS[k].partition(':')[0]}: base {was[k]:.0%}, tuned {now[k]:.0%}." for k in now)
+    return f'<p class="ready" id="chat-outcome">{escaped(text)}</p>'
+
+
+def _free(page: Page) -> str:
+    page.responder.close()
+    return '<p class="muted">Freed; the next message loads the models again.</p>'
 
 
 def _plain(turns: Turns) -> Turns:
     """Gradio's messages carry more than a model needs."""
-    plain = []
-    for turn in turns:
-        content: Any = turn["content"]
-        if not isinstance(content, str):
-            content = "".join(part.get("text", "") for part in content)
-        plain.append({"role": turn["role"], "content": content})
-    return plain
+    return [{"role": turn["role"], "content": _text(turn["content"])} for turn in turns]
+
+
+def _text(content: Any) -> str:
+    return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
 
 
 def _folder(page: Page, run_id: str | None) -> RunFolder | None:
@@ -180,5 +178,7 @@ def _held_out(folder: RunFolder | None) -> list[Turns]:
 
 
 def _held_out_choices(folder: RunFolder | None) -> list[tuple[str, int]]:
-    rows = _held_out(folder)[:50]
-    return [(rows[i][-2]["content"].replace("\n", " ")[-110:], i) for i in range(len(rows)) if len(rows[i]) > 1]
+    """The last question of each row → its place, without the words with which all begin."""
+    questions = [turns[-2]["content"] if len(turns) > 1 else "" for turns in _held_out(folder)[:HELD_OUT_SHOWN]]
+    shared = len(shared_beginning(questions))
+    return [(text[shared:].replace("\n", " ")[:120], place) for place, text in enumerate(questions) if text]

@@ -86,8 +86,13 @@ def build(page: Page, tab: gr.Tab) -> None:
         at = max(0, min(at, (len(rows.rows) - 1) // PAGE_ROWS * PAGE_ROWS))
         some = rows.rows[at : at + PAGE_ROWS]
         cells = [[at + i + 1, *(_cell(row.get(column)) for column in rows.columns)] for i, row in enumerate(some)]
+        widths = ["64px", *([f"{100 // len(rows.columns)}%"] * len(rows.columns))]
         value = {"headers": ["row", *rows.columns], "data": cells}
-        return value, at, f'<p class="muted">rows {at + 1}–{at + len(some)} of {len(rows.rows)}</p>'
+        return (
+            gr.Dataframe(value, column_widths=widths),
+            at,
+            f'<p class="muted">rows {at + 1}–{at + len(some)} of {len(rows.rows)}</p>',
+        )
 
     def chosen(format_key: str, values: tuple[Any, ...]) -> Mapping:
         spec = FORMATS[format_key]

@@ -6,11 +6,11 @@ import shlex
 from typing import Any
 
 import gradio as gr
-from studio.models.catalog import SUGGESTIONS, fits, free_memory
 
 from studio.config import RunConfig
 from studio.data.library import names
 from studio.errors import StudioError
+from studio.models.catalog import SUGGESTIONS, fits, free_memory
 from studio.preflight import check
 from studio.workspace import Workspace, default_root
 from tabs._form import ConfigForm
@@ -24,22 +24,21 @@ def build(page: Page, tab: gr.Tab) -> None:
     """The form at the left, the plan at the right."""
     with gr.Row():
         with gr.Column(scale=3, min_width=340):
-            with gr.Row():
-                model = gr.Dropdown(
-                    _model_choices(),
-                    value="starter",
-                    allow_custom_value=True,
-                    label="Model",
-                    elem_id="train-model",
-                    info="One of these, any Hub id such as Qwen/Qwen3-0.6B, or the path of a local folder.",
-                )
-                source = gr.Dropdown(
-                    _source_choices(page.workspace),
-                    value="customer_messages",
-                    label="Data set",
-                    elem_id="train-source",
-                    info="Samples and what was uploaded under Dataset.",
-                )
+            model = gr.Dropdown(
+                _model_choices(),
+                value="starter",
+                allow_custom_value=True,
+                label="Model",
+                elem_id="train-model",
+                info="One of these, any Hub id such as Qwen/Qwen3-0.6B, or the path of a local folder.",
+            )
+            source = gr.Dropdown(
+                _source_choices(page.workspace),
+                value="customer_messages",
+                label="Data set",
+                elem_id="train-source",
+                info="Samples and what was uploaded under Dataset.",
+            )
             form = ConfigForm()
         with gr.Column(scale=2, min_width=300):
             verdict = gr.HTML("", apply_default_css=False, elem_id="train-verdict")
@@ -56,6 +55,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 _command(page.workspace),
                 language="shell",
                 label="The same without a browser",
+                elem_id="train-command",
                 interactive=False,
                 wrap_lines=True,
             )

@@ -59,7 +59,7 @@ class Lora(Method):
         False,
         "DoRA",
         advanced=True,
-        help="Learn the length of each weight column apart from its direction. Often better at low rank, a fifth slower.",
+        help="Learn the length of each weight column apart from its direction. Often better at low rank, and slower.",
         source="Liu et al. 2024, arXiv:2402.09353",
     )
 

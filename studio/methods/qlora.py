@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, Literal
 
 from studio.errors import ConfigError
@@ -46,6 +47,8 @@ class Qlora(Lora):
         from studio.models.base import placement
 
         if self.bits == "8":
+            # It says at every layer of every step that inputs are cast to float16: hundreds of lines a second.
+            logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
             return BitsAndBytesConfig(load_in_8bit=True)
         return BitsAndBytesConfig(
             load_in_4bit=True,
@@ -57,10 +60,14 @@ class Qlora(Lora):
     def attach(self, model: Any) -> Any:
         """See Method. The norms are frozen and compute in float32 by themselves, so nothing is cast.
 
-        Raises ConfigError on a base that was not loaded with `quantization()`.
+        Raises ConfigError on a base that was not loaded with `quantization()`, too.
         """
         if not getattr(model, "is_quantized", False):
             raise ConfigError("QLoRA needs a quantised base.", remedy="Load the model with the method's quantization.")
+        if self.bits == "8" and self.use_dora and model.device.type != "cuda":
+            raise ConfigError(
+                "DoRA cannot read 8-bit weights back on this device.", remedy="Switch DoRA off, or set 'Bits' to 4."
+            )
         return super().attach(model)
 
     def notes(self, device: str) -> list[str]:

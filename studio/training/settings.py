@@ -20,11 +20,11 @@ class TrainingSettings(Settings):
     )
     max_steps: int | None = setting(
         None,
-        "Steps at most",
+        "Steps",
         ge=1,
         le=10_000_000,
         unit="steps",
-        help="Ends training after this many updates, whatever the epochs say. Empty: the epochs decide.",
+        help="Exactly this many updates; rows come again when they run out. Empty: the epochs decide.",
     )
     per_device_train_batch_size: int = setting(
         8,

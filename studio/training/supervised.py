@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainingArguments
 
 from studio.training.batching import Collator, LengthGroupedSampler, Rows
 from studio.training.losses import answer_loss, mean_answer_loss
@@ -35,6 +35,7 @@ class SupervisedTrainer(Trainer):
             processing_class=tokenizer,
             callbacks=[listener],
         )
+        self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # so that the labelled tokens are counted for us
         self._base_loss: float | None = None
 
@@ -123,7 +124,6 @@ def arguments(training: Any, *, rows: int, device: str, seed: int, output_dir: s
 
 
 def planned_steps(training: Any, rows: int) -> int:
-    """Optimiser updates that `training` asks for over `rows` rows."""
+    """Optimiser updates that `training` asks for over `rows` rows; max_steps counts before the epochs."""
     per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    steps = max(1, math.ceil(math.ceil(rows / per_step) * training.num_train_epochs))
-    return min(steps, training.max_steps or steps)
+    return training.max_steps or max(1, math.ceil(math.ceil(rows / per_step) * training.num_train_epochs))

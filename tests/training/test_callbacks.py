@@ -1,0 +1,65 @@
+"""What a trainer does, told as events."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from studio.errors import RunError
+from studio.events import EvalDone, EventLog, Phase, StepDone
+from studio.training.callbacks import EventCallback
+
+LOGS = {"loss": 2.0, "grad_norm": 0.5, "learning_rate": 1e-4}
+
+
+@pytest.fixture
+def callback(tmp_path: Path) -> EventCallback:
+    return EventCallback(EventLog(tmp_path / "events.jsonl"), tmp_path / "stop")
+
+
+def control() -> Any:
+    return SimpleNamespace(should_training_stop=False, should_evaluate=True)
+
+
+def state(step: int, tokens: int = 0) -> Any:
+    return SimpleNamespace(global_step=step, max_steps=9, num_input_tokens_seen=tokens)
+
+
+def test_a_step_counts_its_own_tokens(callback: EventCallback) -> None:
+    for step, tokens in ((1, 100), (2, 350)):
+        callback.on_step_begin(None, state(step), control())
+        callback.on_log(None, state(step, tokens), control(), dict(LOGS))
+    steps = [event for event in callback.log.read_from()[0] if isinstance(event, StepDone)]
+    assert [(event.step, event.total_steps, event.tokens) for event in steps] == [(1, 9, 100), (2, 9, 350)]
+    seconds = steps[1].seconds - steps[0].seconds
+    assert steps[1].metrics["tokens_per_second"] == pytest.approx(250 / seconds)
+
+
+def test_a_stop_flag_ends_training_without_another_evaluation(callback: EventCallback) -> None:
+    asked = control()
+    callback.on_step_end(None, state(1), asked)
+    assert not asked.should_training_stop
+    callback.stop_flag.touch()
+    callback.on_step_end(None, state(2), asked)
+    assert asked.should_training_stop
+    assert not asked.should_evaluate
+    assert callback.step == 2
+
+
+@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
+def test_a_loss_that_is_no_number_ends_the_run_in_words(callback: EventCallback, loss: float) -> None:
+    callback.on_step_begin(None, state(3), control())
+    with pytest.raises(RunError, match="no longer a number at step 3"):
+        callback.on_log(None, state(3), control(), {**LOGS, "loss": loss})
+
+
+def test_the_base_model_is_step_zero(callback: EventCallback) -> None:
+    metrics = {"eval_loss": 1.0, "eval_perplexity": 2.7, "base_loss": 3.0, "base_perplexity": 20.1}
+    callback.on_evaluate(None, state(4), control(), metrics)
+    events, _ = callback.log.read_from()
+    assert [(e.step, e.metrics["eval_loss"]) for e in events if isinstance(e, EvalDone)] == [(0, 3.0), (4, 1.0)]
+    assert isinstance(events[-1], Phase)
+    assert events[-1].name == "Training"
