@@ -27,4 +27,4 @@ def row(name: str, values: Sequence[float], unit: str) -> str:
 def ratio(name: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Median of the ratios pair by pair; the pairs were measured in turn."""
     pairs = [b / a for a, b in zip(ours, theirs, strict=True)]
-    return f"{name:<52} {statistics.median(pairs):>9.3g} x       (min {min(pairs):.3g}, max {max(pairs):.3g}, n={len(pairs)})"
+    return row(name, pairs, "x")

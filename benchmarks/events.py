@@ -26,7 +26,13 @@ from tabs._live import payload
 
 POINTS = 10_000
 ROUNDS = 20
-METRICS = {"loss": 1.2345678, "grad_norm": 0.81234, "learning_rate": 1.234e-4, "tokens_per_second": 312.4, "memory": 2.1234}
+METRICS = {
+    "loss": 1.2345678,
+    "grad_norm": 0.81234,
+    "learning_rate": 1.234e-4,
+    "tokens_per_second": 312.4,
+    "memory": 2.1234,
+}
 
 
 def step(number: int) -> StepDone:

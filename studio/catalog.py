@@ -11,16 +11,23 @@ import importlib
 import pkgutil
 from functools import cache
 from types import ModuleType
-from typing import Annotated, Any
+from typing import Any, ClassVar
 
-from pydantic import PlainSerializer, PlainValidator
+from pydantic_core import core_schema
 
 from studio.errors import ConfigError
 from studio.settings import Settings
 
 
+class Entry(Settings):
+    """Base of what catalogs hold: settings that also say, in words for people, what they are for."""
+
+    title: ClassVar[str]  # as people call it
+    about: ClassVar[str]  # what it does, in a sentence
+
+
 @cache
-def discover(package: ModuleType, base: type[Settings]) -> dict[str, type[Settings]]:
+def discover(package: ModuleType, base: type[Entry]) -> dict[str, type[Entry]]:
     """File name → the Settings class that file defines, sorted by name."""
     found = {}
     for module_info in pkgutil.iter_modules(package.__path__):
@@ -38,25 +45,36 @@ def discover(package: ModuleType, base: type[Settings]) -> dict[str, type[Settin
     return dict(sorted(found.items()))
 
 
-def key_of(entry: Settings) -> str:
+def key_of(entry: Entry) -> str:
     """The file name under which an entry's class was found."""
     return type(entry).__module__.rpartition(".")[2]
 
 
-def entry_of(package: ModuleType, base: type[Settings], what: str) -> Any:
-    """The annotation of a config field that holds `{name: KEY, **settings}` of a catalog."""
+class Chosen:
+    """Annotates a config field that holds `{name: KEY, **settings}` of a catalog, or just KEY."""
 
-    def parse(value: Any) -> Settings:
-        if isinstance(value, base):
+    def __init__(self, package: ModuleType, base: type[Entry]) -> None:
+        self.package = package
+        self.base = base
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        told = core_schema.plain_serializer_function_ser_schema(plain)
+        return core_schema.no_info_plain_validator_function(self.parse, serialization=told)
+
+    def parse(self, value: Any) -> Entry:
+        """Raises ConfigError for an unknown name or wrong settings."""
+        if isinstance(value, self.base):
             return value
-        entries = discover(package, base)
-        values = {"name": value} if isinstance(value, str) else dict(value or {})
-        name = values.pop("name", None)
-        if name not in entries:
-            raise ConfigError(f"{name!r} is not {what}.", remedy=f"Choose one of: {', '.join(entries)}.")
-        return entries[name].parse(values, what.split()[-1])
+        what = self.base.__name__.lower()
+        entries = discover(self.package, self.base)
+        values = {"name": value} if isinstance(value, str) else value
+        if not isinstance(values, dict) or values.get("name") not in entries:
+            name = values.get("name") if isinstance(values, dict) else values
+            raise ConfigError(f"{name!r} is not a known {what}.", remedy=f"Choose one of: {', '.join(entries)}.")
+        settings = {key: each for key, each in values.items() if key != "name"}
+        return entries[values["name"]].parse(settings, what)
 
-    def plain(entry: Settings) -> dict[str, Any]:
-        return {"name": key_of(entry), **entry.model_dump(mode="json")}
 
-    return Annotated[base, PlainValidator(parse), PlainSerializer(plain)]
+def plain(entry: Entry) -> dict[str, Any]:
+    """An entry as a config file holds it; `Chosen.parse` reads it back."""
+    return {"name": key_of(entry), **entry.model_dump(mode="json")}

@@ -4,23 +4,20 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
 from pydantic import Field
 
 import studio.methods
 import studio.objectives
-from studio.catalog import entry_of, key_of
+from studio.catalog import Chosen, key_of
 from studio.data.templates import Mapping
 from studio.errors import ConfigError
 from studio.methods import Method
 from studio.objectives import Objective
 from studio.settings import Settings, setting
 from studio.training.settings import TrainingSettings
-
-MethodEntry = entry_of(studio.methods, Method, "a known method")
-ObjectiveEntry = entry_of(studio.objectives, Objective, "a known objective")
 
 
 class DatasetSettings(Settings):
@@ -49,6 +46,11 @@ class DatasetSettings(Settings):
         return Mapping(self.format, dict(self.columns)) if self.format else None
 
 
+def _key(name: str) -> Any:
+    """A default that is looked up in its catalog like anything a person writes."""
+    return Field(default=name)
+
+
 class RunConfig(Settings):
     """One run. `version` lets later studios read it."""
 
@@ -62,8 +64,8 @@ class RunConfig(Settings):
         "Qwen/Qwen3-0.6B, or a local folder.",
     )
     dataset: DatasetSettings = DatasetSettings()
-    objective: ObjectiveEntry = Field(default="next_token", validate_default=True)
-    method: MethodEntry = Field(default="lora", validate_default=True)
+    objective: Annotated[Objective, Chosen(studio.objectives, Objective)] = _key("next_token")
+    method: Annotated[Method, Chosen(studio.methods, Method)] = _key("lora")
     training: TrainingSettings = TrainingSettings()
     seed: int = setting(0, "Seed", ge=0, le=2**31 - 1, help="The same seed gives the same run on the same machine.")
 

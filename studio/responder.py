@@ -87,8 +87,10 @@ class Responder:
                 finished = "done" in reply or "error" in reply
                 if "error" in reply:
                     raise ModelError(reply["error"][0], remedy=reply["error"][1])
-                if kind := next((key for key in ("phase", "text") if key in reply), None):
-                    yield Piece(kind, reply[kind])
+                if "phase" in reply:
+                    yield Piece("phase", reply["phase"])
+                if "text" in reply:
+                    yield Piece("text", reply["text"])
         except GeneratorExit:
             self._send(process, {"stop": asked})
             raise

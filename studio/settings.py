@@ -110,10 +110,11 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
 def _kind(annotation: Any) -> Literal["int", "float", "bool", "choice", "text"]:
     if get_origin(annotation) is Literal:
         return "choice"
-    for python_type, kind in ((bool, "bool"), (int, "int"), (float, "float")):
-        if annotation is python_type:
-            return kind
-    return "text"
+    if annotation is bool:
+        return "bool"
+    if annotation is int:
+        return "int"
+    return "float" if annotation is float else "text"
 
 
 def refusal(cls: type[BaseModel], error: pydantic.ValidationError, where: str = "") -> ConfigError:

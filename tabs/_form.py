@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
+from studio.catalog import Entry
 from studio.config import DatasetSettings, RunConfig
 from studio.methods import methods
 from studio.objectives import objectives
@@ -75,9 +76,9 @@ class Group:
 class Choice:
     """A catalog's dropdown and, under it, the group of whatever is chosen."""
 
-    def __init__(self, label: str, entries: dict[str, type[Any]], chosen: str) -> None:
-        titles = [(f"{key} – {summary(cls)}", key) for key, cls in entries.items()]
-        self.name = gr.Dropdown(titles, value=chosen, label=label, interactive=True, visible=len(entries) > 1)
+    def __init__(self, label: str, entries: Mapping[str, type[Entry]], chosen: str, elem_id: str) -> None:
+        titles = [(f"{cls.title}: {cls.about}", key) for key, cls in entries.items()]
+        self.name = gr.Dropdown(titles, value=chosen, label=label, interactive=True, elem_id=elem_id)
         self.groups: dict[str, Group] = {}
         self._columns: list[gr.Column] = []
         for key, cls in entries.items():
@@ -107,20 +108,17 @@ class Choice:
         return {"name": name}
 
 
-def summary(cls: type[Any]) -> str:
-    """The first sentence of a catalog entry's docstring."""
-    return (cls.__doc__ or "").strip().split("\n")[0].rstrip(".")
-
-
 class ConfigForm:
     """The whole of RunConfig except model and data set, which have widgets of their own."""
 
     def __init__(self) -> None:
         defaults = RunConfig.parse({}).to_dict()
-        self.method = Choice("Method: which weights learn", methods(), defaults["method"]["name"])
+        self.method = Choice("Method: which weights learn", methods(), defaults["method"]["name"], "train-method")
         self.training = Group(TrainingSettings)
         with gr.Accordion("Objective, held-out rows and seed", open=False):
-            self.objective = Choice("Objective: what is minimised", objectives(), defaults["objective"]["name"])
+            self.objective = Choice(
+                "Objective: what is minimised", objectives(), defaults["objective"]["name"], "train-objective"
+            )
             self.dataset = Group(DatasetSettings, skip=["source"])
             self.general = Group(RunConfig, skip=["model"])
         self.parts: list[tuple[str, Choice | Group]] = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import inspect
 import os
@@ -48,6 +49,7 @@ def said(handler: Callable[..., Any]) -> Callable[..., Any]:
 
     if inspect.isgeneratorfunction(getattr(handler, "func", handler)):
 
+        @functools.wraps(handler)
         def pieces(*args: Any, **kwargs: Any) -> Any:
             try:
                 yield from handler(*args, **kwargs)
@@ -56,6 +58,7 @@ def said(handler: Callable[..., Any]) -> Callable[..., Any]:
 
         return pieces
 
+    @functools.wraps(handler)  # gradio reads the signature to see who wants the event or the request
     def whole(*args: Any, **kwargs: Any) -> Any:
         try:
             return handler(*args, **kwargs)

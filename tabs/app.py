@@ -22,6 +22,7 @@ import psutil
 import uvicorn
 from fastapi import FastAPI
 from fastapi.responses import PlainTextResponse
+from gradio.themes import Base, Soft
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -112,10 +113,10 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     )
 
 
-def _theme() -> gr.themes.Base:
+def _theme() -> Base:
     fonts = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
     mono = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
-    soft = gr.themes.Soft(primary_hue="indigo", secondary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
+    soft = Soft(primary_hue="indigo", secondary_hue="teal", neutral_hue="slate", font=fonts, font_mono=mono)
     plain = {
         f"block_{part}_{side}": value
         for part in ("title", "label")

@@ -86,7 +86,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         at = max(0, min(at, (len(rows.rows) - 1) // PAGE_ROWS * PAGE_ROWS))
         some = rows.rows[at : at + PAGE_ROWS]
         cells = [[at + i + 1, *(_cell(row.get(column)) for column in rows.columns)] for i, row in enumerate(some)]
-        widths = ["64px", *([f"{100 // len(rows.columns)}%"] * len(rows.columns))]
+        widths: list[str | int] = ["64px", *([f"{100 // len(rows.columns)}%"] * len(rows.columns))]
         value = {"headers": ["row", *rows.columns], "data": cells}
         return (
             gr.Dataframe(value, column_widths=widths),
@@ -121,7 +121,8 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def bring(file: str) -> Any:
         path = Path(file)
-        return gr.Dropdown(_choices(page), value=add(page.workspace, path, path.name))
+        name = add(page.workspace, path, path.name)  # before the list is made, which shall hold it
+        return gr.Dropdown(_choices(page), value=name)
 
     def delete(name: str) -> Any:
         remove(page.workspace, name)
@@ -138,7 +139,9 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     everything = [about, table, first, place, shape, *roles, example, drop, save]
     chooser.change(said(show), chooser, everything, **QUIET)
-    tab.select(said(lambda name: [gr.Dropdown(_choices(page)), *show(name)]), chooser, [chooser, *everything], **QUIET)
+    tab.select(said(show), chooser, everything, **QUIET)
+    # Others upload too; the list is looked up when it is opened, and never while something else fills it.
+    chooser.focus(lambda: gr.Dropdown(_choices(page)), None, chooser, **QUIET)
     upload.upload(said(bring), upload, chooser, **PRIVATE)
     drop.click(said(delete), chooser, chooser, **PRIVATE)
     back.click(lambda name, at: rows_at(name, at - PAGE_ROWS), [chooser, first], [table, first, place], **QUIET)

@@ -113,7 +113,7 @@ def _refusal(error: StudioError) -> str:
 def _verdict(config: RunConfig) -> str:
     """What is about to happen, in a sentence or two."""
     known = next((each for each in SUGGESTIONS if each.model == config.model), None)
-    parts = [f"{config.method_name.upper()} on {known.title if known else config.model}."]
+    parts = [f"{config.method.title} on {known.title if known else config.model}."]
     if known:
         parts.append(f"Memory: {fits(known.parameters, free_memory())}.")
         if known.gated:

@@ -65,4 +65,7 @@ def jobs(workspace: Workspace) -> Iterator[Jobs]:
     queue = Jobs(workspace, Store(workspace), keep_warm=False)
     queue.start()
     yield queue
+    for state in queue.store.states():
+        if process := state.process():
+            process.kill()  # of a failed test; a run would outlive it
     queue.close()

@@ -5,11 +5,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from studio.catalog import discover
-from studio.settings import Settings
+from studio.catalog import Entry, discover
 
 
-class Method(Settings):
+class Method(Entry):
     """Base of all methods: settings, and how they change a loaded model."""
 
     def quantization(self) -> Any | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from studio.errors import ConfigError
 from studio.methods import Method
@@ -16,6 +16,9 @@ class Lora(Method):
 
     Hu et al. 2021, arXiv:2106.09685, section 4.1. B starts at zero, so step 0 is the base model.
     """
+
+    title: ClassVar[str] = "LoRA"
+    about: ClassVar[str] = "Learns a small update beside the frozen weights; the usual choice."
 
     r: int = setting(
         16,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from studio.errors import ConfigError
 from studio.methods.lora import Lora
@@ -16,6 +16,9 @@ class Qlora(Lora):
     Dettmers et al. 2023, arXiv:2305.14314, section 3; 8 bits: arXiv:2208.07339. The adapter learns
     to make up for the rounding as well, so it belongs to the quantised base.
     """
+
+    title: ClassVar[str] = "QLoRA"
+    about: ClassVar[str] = "LoRA beside weights held in 4 or 8 bits: large models on small GPUs."
 
     bits: Literal["4", "8"] = setting(
         "4",

@@ -13,6 +13,7 @@ from studio.errors import ModelError
 from studio.models.catalog import Located
 from studio.models.machine import cpu_has_bfloat16
 from studio.models.quiet import no_bars
+from studio.models.starter import HUB_NAME
 from studio.models.tiny import tiny_model, tiny_tokenizer
 
 # Tokens that models reserve for padding or never write, in order of preference.
@@ -92,9 +93,17 @@ def load(located: Located, placement: Placement, quantization: Any | None = None
         else:
             model = _model(located.path, located.title, placement, quantization)
             tokenizer = _tokenizer(located.path, located.title)
+    model.name_or_path = _public_name(located)
     _settle_padding(model, tokenizer)
     _keep_trainable(model)
     return Loaded(model.eval(), tokenizer, placement, located, model.num_parameters())
+
+
+def _public_name(located: Located) -> str:
+    """What an adapter's config names as its base: something others can find, where there is such a thing."""
+    if located.source == "folder":
+        return str(located.path)
+    return {"starter": HUB_NAME, "tiny": "tiny"}.get(located.source, located.title)
 
 
 def _tiny(placement: Placement, quantization: Any | None) -> Any:

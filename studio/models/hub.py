@@ -64,12 +64,13 @@ class HuggingFaceHub:
         from huggingface_hub import snapshot_download
 
         sizes = self.files(model)
-        bar = _bar(f"Fetching {model}", sum(sizes.get(name, 0) for name in names), progress)
+        raised: list[BaseException] = []  # by the callback: a stop asked for is no fault of the Hub's
+        bar = _bar(f"Fetching {model}", sum(sizes.get(name, 0) for name in names), progress, raised)
         try:
             return Path(snapshot_download(model, allow_patterns=list(names), local_dir=folder, tqdm_class=bar))
         except Exception as error:
-            if type(error).__module__.startswith("studio."):
-                raise  # the progress callback's own, such as a stop that a person asked for
+            if raised:
+                raise raised[0] from None
             raise refusal(model, error) from error
 
     def cached(self, model: str) -> Path | None:
@@ -82,8 +83,11 @@ class HuggingFaceHub:
         return folder if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) else None
 
 
-def _bar(title: str, total: int, progress: Progress) -> Any:
-    """A class that huggingface_hub takes for its progress bar; its bytes go to `progress`."""
+def _bar(title: str, total: int, progress: Progress, raised: list[BaseException]) -> Any:
+    """A class that huggingface_hub takes for its progress bar; its bytes go to `progress`.
+
+    It is called in the library's threads, so what `progress` raises is kept in `raised` as well.
+    """
     from tqdm import tqdm
 
     class Bar(tqdm):
@@ -96,7 +100,11 @@ def _bar(title: str, total: int, progress: Progress) -> Any:
         def update(self, n: float | None = 1) -> None:
             self._done += n or 0
             if self._counts:
-                progress(title, min(self._done, total or self._done), total)
+                try:
+                    progress(title, min(self._done, total or self._done), total)
+                except BaseException as error:
+                    raised.append(error)
+                    raise
 
     return Bar
 

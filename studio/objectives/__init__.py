@@ -7,8 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from studio.catalog import discover
-from studio.settings import Settings
+from studio.catalog import Entry, discover
 
 if TYPE_CHECKING:
     from studio.data.dataset import Dataset
@@ -27,7 +26,7 @@ class Prepared:
     report: Report
 
 
-class Objective(Settings):
+class Objective(Entry):
     """Base of all objectives."""
 
     formats: ClassVar[tuple[str, ...]] = ()  # data formats it can learn from

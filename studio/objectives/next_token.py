@@ -18,6 +18,8 @@ class NextToken(Objective):
     Ouyang et al. 2022, arXiv:2203.02155, section 3.5 (supervised fine-tuning).
     """
 
+    title: ClassVar[str] = "Next token"
+    about: ClassVar[str] = "Learns to write the answers of your examples; the prompts themselves are not learnt."
     formats: ClassVar[tuple[str, ...]] = ("instruction", "prompt_completion", "messages", "conversations", "text")
 
     max_length: int = setting(

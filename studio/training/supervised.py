@@ -21,6 +21,9 @@ class SupervisedTrainer(Trainer):
     step 0 without making anyone wait before the first update.
     """
 
+    model: Any
+    train_dataset: Any
+    eval_dataset: Any
     loss_is_scaled_for_ga = True  # we divide by the labelled tokens of the whole accumulated batch
 
     def __init__(
@@ -65,7 +68,6 @@ class SupervisedTrainer(Trainer):
 
     def _scores(self, name: str) -> dict[str, float]:
         rows = self.eval_dataset
-        assert isinstance(rows, Rows)
         order = sorted(range(len(rows)), key=lambda row: len(rows.encoded[row].input_ids))
         size = self.args.per_device_eval_batch_size
         total = math.ceil(len(order) / size)

@@ -15,6 +15,9 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from studio.store import Store
+from studio.workspace import Workspace
+
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = [
@@ -40,37 +43,40 @@ class Studio:
     def __init__(self, workspace: Path) -> None:
         self.workspace = workspace
         self.port = 0
-        self.process: subprocess.Popen[str] | None = None
+        self.log = workspace.parent / "server.log"
+        self.process: subprocess.Popen[bytes] | None = None
         self.url = ""
 
     def start(self) -> Studio:
         command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", str(self.port)]
-        self.process = subprocess.Popen(
-            [*command, "--workspace", str(self.workspace)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "PYTHONUNBUFFERED": "1"},
-            start_new_session=True,
-        )
-        assert self.process.stdout is not None
-        for line in self.process.stdout:
-            if found := re.search(r"http://127\.0\.0\.1:(\d+)", line):
-                self.port, self.url = int(found[1]), found[0]
-                return self
-        raise AssertionError("the studio did not start")
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [*command, "--workspace", str(self.workspace)],
+                stdout=log,
+                stderr=log,
+                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                start_new_session=True,
+            )
+        deadline = time.monotonic() + 60
+        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)", self.log.read_text())):
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, "the studio did not start"
+            time.sleep(0.1)
+        self.port, self.url = int(found[1]), found[0]
+        return self
+
+    def end_runs(self) -> None:
+        """Runs outlive their server; those of a failed test must not outlive the test."""
+        store = Store(Workspace(self.workspace))
+        for state in store.states():
+            if process := state.process():
+                process.kill()
 
     def kill(self) -> None:
         """As a power cut would: no goodbye."""
         assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-
-    def restart(self) -> None:
-        self.kill()
-        self.start()
 
 
 @pytest.fixture
@@ -79,6 +85,8 @@ def studio(tmp_path: Path) -> Iterator[Studio]:
     running = Studio(tmp_path / "workspace").start()
     yield running
     running.kill()
+    running.end_runs()
+    print(running.log.read_text())  # pytest shows it where a test failed
 
 
 @pytest.fixture(scope="session")
