@@ -123,13 +123,17 @@ function showTiles(state) {
   }));
 }
 
+const address = (id, rest) => `${window.gradio_config?.root || ""}/studio/runs/${encodeURIComponent(id)}${rest}`;
+
 function button(text, action, primary) {
   const node = make("button", primary ? "primary" : "", text);
   node.type = "button";
   node.addEventListener("click", () => {
+    if (action === "chat") return trigger("click");
+    // Not through Gradio: its session is gone after a server's restart, and a stop must work then as well.
     node.disabled = true;
-    trigger("click", { action });
-    setTimeout(() => { node.disabled = false; }, 2000);
+    const again = () => { node.disabled = false; };
+    fetch(address(run, `/${action}`), { method: "POST" }).then(() => setTimeout(again, 2000), again);
   });
   return node;
 }
@@ -243,7 +247,7 @@ async function follow(id) {
   while (mine === generation && element.isConnected) {
     if (!document.hidden) {
       try {
-        const answer = await fetch(`${window.gradio_config?.root || ""}/studio/runs/${encodeURIComponent(id)}?since=${since}`);
+        const answer = await fetch(address(id, `?since=${since}`));
         if (mine !== generation) return;
         if (answer.status === 404) { find("phase").textContent = "This run is gone."; return; }
         const state = await answer.json();

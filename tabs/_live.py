@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import gradio as gr
 import plotly
@@ -12,6 +12,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 
 from studio.errors import RunError
 from studio.evaluation.metrics import LABELS
+from studio.jobs import Jobs
 from studio.store import State, Store
 from tabs._shared import shared_beginning
 
@@ -21,7 +22,7 @@ HEAD = f'<script src="{PLOTLY_ROUTE}"></script>'
 
 
 def panel() -> gr.HTML:
-    """A component whose value is the id of the run to show. Its click event carries an `action`."""
+    """A component whose value is the id of the run to show. A click asks for the chat with it."""
     return gr.HTML(
         "",
         html_template=(ASSETS / "live.html").read_text(encoding="utf-8"),
@@ -31,7 +32,7 @@ def panel() -> gr.HTML:
     )
 
 
-def router(store: Store) -> APIRouter:
+def router(store: Store, jobs: Jobs) -> APIRouter:
     """The routes that the panel's script asks."""
     routes = APIRouter()
 
@@ -41,6 +42,14 @@ def router(store: Store) -> APIRouter:
             return JSONResponse(payload(store, run_id, since), headers={"Cache-Control": "no-store"})
         except RunError as error:
             return JSONResponse({"problem": error.problem}, status_code=404)
+
+    @routes.post("/studio/runs/{run_id}/{action}")
+    def act(run_id: str, action: Literal["stop", "kill"]) -> Response:
+        try:
+            {"stop": jobs.stop, "kill": jobs.kill}[action](run_id)
+        except RunError as error:
+            return JSONResponse({"problem": error.problem}, status_code=404)
+        return JSONResponse({})
 
     @routes.get(PLOTLY_ROUTE)
     def plotly_js() -> Response:

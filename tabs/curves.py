@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from tabs import _live
-from tabs._shared import QUIET, Page, run_choices, said
+from tabs._shared import QUIET, Page, run_choices
 
 TITLE = "Curves"
 ORDER = 40
@@ -25,15 +25,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         run_id = run_id if run_id in known else (choices[0][1] if choices else None)
         return gr.Dropdown(choices, value=run_id), run_id or ""
 
-    def act(run_id: str, event: gr.EventData) -> Any:
-        action = (event._data or {}).get("action")
-        if action == "stop":
-            page.jobs.stop(run_id)
-        elif action == "kill":
-            page.jobs.kill(run_id)
-        return gr.Tabs(selected="chat") if action == "chat" else gr.skip()
-
     page.run.change(refresh, page.run, [chooser, panel], **QUIET)
     tab.select(refresh, page.run, [chooser, panel], **QUIET)
     chooser.input(lambda run_id: (run_id, run_id or ""), chooser, [page.run, panel], **QUIET)
-    panel.click(said(act), page.run, page.tabs, **QUIET)
+    panel.click(lambda: gr.Tabs(selected="chat"), None, page.tabs, **QUIET)

@@ -79,6 +79,15 @@ def test_no_other_file_can_be_asked_for(served: tuple[Workspace, str], name: str
     assert httpx.get(f"{served[1]}/studio/runs/{name}").status_code in (400, 404)
 
 
+def test_a_run_can_be_stopped_but_not_from_another_site(served: tuple[Workspace, str], run: RunFolder) -> None:
+    url = f"{served[1]}/studio/runs/{run.id}/stop"
+    assert httpx.post(url, headers={"Origin": "https://evil.example"}).status_code == 403
+    assert not run.stop_flag.exists()
+    assert httpx.post(url, headers={"Origin": served[1]}).status_code == 200
+    assert run.stop_flag.exists()
+    assert httpx.post(f"{served[1]}/studio/runs/{run.id}/delete").status_code == 422
+
+
 def test_plotly_is_our_own_and_complete(served: tuple[Workspace, str]) -> None:
     answer = httpx.get(f"{served[1]}/studio/plotly.js")
     assert answer.status_code == 200

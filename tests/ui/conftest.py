@@ -112,7 +112,7 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[Open]:
 
     def heard(message: ConsoleMessage) -> None:
         # While the server is down on purpose, polls that cannot reach it are no fault of the page.
-        if message.type == "error" and "ERR_CONNECTION_REFUSED" not in message.text:
+        if message.type == "error" and "net::ERR_" not in message.text:
             complaints.append(f"{message.text} ({message.location})")
 
     def open_one(path: str = "/", *, width: int = 1280, height: int = 900) -> Page:
@@ -121,7 +121,7 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[Open]:
         page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(studio.url + path)
-        page.locator("#start-training").wait_for()
+        page.get_by_role("tab", name="Start", exact=True).wait_for()
         pages.append(page)
         return page
 
