@@ -50,14 +50,14 @@ def value_of(fact: Facts, raw: Any) -> Any:
 class Group:
     """The widgets of one Settings class: the usual ones, then the advanced ones folded away."""
 
-    def __init__(self, cls: type[Settings], *, skip: Sequence[str] = ()) -> None:
+    def __init__(self, cls: type[Settings], *, skip: Sequence[str] = (), more: str = "More") -> None:
         self.facts = [fact for fact in facts(cls) if fact.name not in skip]
         self.widgets: dict[str, Component] = {}
         usual = [fact for fact in self.facts if not fact.advanced]
         advanced = [fact for fact in self.facts if fact.advanced]
         self._row(usual)
         if advanced:
-            with gr.Accordion("More", open=False):
+            with gr.Accordion(more, open=False):
                 self._row(advanced)
 
     def _row(self, chosen: Sequence[Facts]) -> None:
@@ -83,7 +83,7 @@ class Choice:
         self._columns: list[gr.Column] = []
         for key, cls in entries.items():
             with gr.Column(visible=key == chosen) as column:
-                self.groups[key] = Group(cls)
+                self.groups[key] = Group(cls, more=f"More about {cls.title}")
             self._columns.append(column)
         keys = list(entries)
         self.name.change(
@@ -114,7 +114,7 @@ class ConfigForm:
     def __init__(self) -> None:
         defaults = RunConfig.parse({}).to_dict()
         self.method = Choice("Method: which weights learn", methods(), defaults["method"]["name"], "train-method")
-        self.training = Group(TrainingSettings)
+        self.training = Group(TrainingSettings, more="More about training")
         with gr.Accordion("Objective, held-out rows and seed", open=False):
             self.objective = Choice(
                 "Objective: what is minimised", objectives(), defaults["objective"]["name"], "train-objective"

@@ -20,6 +20,14 @@ from studio.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session")
+def starter_model(pytestconfig: pytest.Config) -> Path:
+    """The real starter model's folder; fetched once (93 MB) and kept in pytest's cache."""
+    from studio.models.starter import starter
+
+    return starter(pytestconfig.cache.mkdir("models"), lambda *_: None)  # pyright: ignore[reportOptionalMemberAccess]
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     return Workspace(tmp_path / "workspace").create()
