@@ -7,6 +7,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -87,6 +88,7 @@ def train(config_path: Path, workspace: Workspace) -> int:
         env=worker_environment(),
         start_new_session=True,
     )
+    _stop_on_interrupt(folder)
     offset, told = 0, _Teller()
     while True:
         ended = worker.poll() is not None  # before reading: what it wrote last must still be read
@@ -95,12 +97,19 @@ def train(config_path: Path, workspace: Workspace) -> int:
             told.tell(event)
         if ended:
             break
-        try:
-            time.sleep(0.1)
-        except KeyboardInterrupt:
-            print("Stopping after this step; what was learnt will be saved.", flush=True)
-            folder.stop_flag.touch()
+        time.sleep(0.1)
     return _outcome(Store(workspace), folder)
+
+
+def _stop_on_interrupt(folder: RunFolder) -> None:
+    """Ctrl-C asks the run to end after its step; a second one leaves at once and lets it end alone."""
+
+    def ask(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        folder.stop_flag.touch()
+        os.write(1, b"Stopping after this step; what was learnt will be saved.\n")
+
+    signal.signal(signal.SIGINT, ask)
 
 
 def _outcome(store: Store, folder: RunFolder) -> int:

@@ -16,7 +16,9 @@ from typing import Any
 import psutil
 
 from studio import events
+from studio.data.library import title_of
 from studio.errors import RunError
+from studio.methods import methods
 from studio.workspace import RunFolder, Workspace
 
 FIRST_POINTS = 500  # of a curve sent to a page that has none yet; more than it has pixels to show them
@@ -32,6 +34,7 @@ class State:
 
     id: str
     config: dict[str, Any]
+    title: str = ""  # method, model and data, as people speak of a run
     created: float = 0.0
     status: str = "failed"
     phase: str = ""
@@ -59,13 +62,6 @@ class State:
     @property
     def active(self) -> bool:
         return self.status in ACTIVE
-
-    @property
-    def title(self) -> str:
-        """Method, model and data, as people speak of a run."""
-        source = str(self.config.get("dataset", {}).get("source", "")).replace("\\", "/").rsplit("/", 1)[-1]
-        method = str(self.config.get("method", {}).get("name", "")).upper()
-        return f"{method} · {self.config.get('model', '')} · {source}"
 
     @property
     def remaining(self) -> float | None:
@@ -97,7 +93,7 @@ class Point:
 class _View:
     """A run's log, folded up to `offset`."""
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: RunFolder, workspace: Workspace) -> None:
         self.folder = folder
         self.lock = threading.Lock()
         self.offset = 0
@@ -107,7 +103,8 @@ class _View:
             config = json.loads(folder.config.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             config = {}
-        self.state = State(id=folder.id, config=config, created=folder.config.stat().st_mtime)
+        created = folder.config.stat().st_mtime
+        self.state = State(id=folder.id, config=config, title=_title(config, workspace), created=created)
 
     def refresh(self) -> None:
         self._read()
@@ -188,6 +185,14 @@ class _View:
                 state.status = _active_status(state)
 
 
+def _title(config: dict[str, Any], workspace: Workspace) -> str:
+    method = str(config.get("method", {}).get("name", ""))
+    known = methods().get(method)
+    model = str(config.get("model", ""))
+    data = title_of(str(config.get("dataset", {}).get("source", "")), workspace)
+    return f"{known.title if known else method} · {model} · {data}"
+
+
 def _active_status(state: State) -> str:
     if state.saved or (state.total_steps and state.step >= state.total_steps):
         return "finishing"
@@ -237,7 +242,7 @@ class Store:
             view = self._views.get(run_id)
             if view is None or not view.folder.config.exists():
                 self._views.pop(run_id, None)
-                view = self._views[run_id] = _View(self.workspace.run(run_id))
+                view = self._views[run_id] = _View(self.workspace.run(run_id), self.workspace)
                 if len(self._views) > VIEWS_KEPT:
                     self._views.popitem(last=False)
             self._views.move_to_end(run_id)

@@ -70,7 +70,14 @@ def said(handler: Callable[..., Any]) -> Callable[..., Any]:
 
 def run_choices(states: list[State]) -> list[tuple[str, str]]:
     """Runs as dropdown choices, newest first: what people call them → their id."""
-    return [(f"{state.title} · {state.status} · {state.id[9:11]}:{state.id[11:13]}", state.id) for state in states]
+    return [(f"{state.title} · {_when(state)}", state.id) for state in states]
+
+
+def _when(state: State) -> str:
+    """The run's start as its id tells it, and how it ended; what still changes is not for a list."""
+    day, clock = state.id[:8], state.id[9:13]
+    began = f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:]}"
+    return began if state.active else f"{began} · {state.status}"
 
 
 def escaped(text: object) -> str:

@@ -125,6 +125,14 @@ def look(source: str, workspace: Workspace) -> Found:
     return Found(train, None, None, train.name, path=path)
 
 
+def title_of(source: str, workspace: Workspace) -> str:
+    """What people call a data set, without reading it; it may be gone by now."""
+    if sample := samples().get(source):
+        return sample.title
+    upload = uploads.find(workspace, source)
+    return upload.title if upload else Path(source).name
+
+
 def settle(found: Found, mapping: Mapping | None = None) -> Opened:
     """`found` with its columns settled: `mapping` counts before the stored one, that before a detected one.
 

@@ -28,7 +28,7 @@ class NextToken(Objective):
         ge=8,
         le=1_000_000,
         unit="tokens",
-        help="Longer rows are cut here. Memory grows with it; the Dataset tab shows how many rows it touches.",
+        help="Longer rows are cut here; the run says how many were. Memory grows with it.",
     )
     chat_template: Literal["auto", "chatml", "plain"] = setting(
         "auto",

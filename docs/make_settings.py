@@ -1,0 +1,62 @@
+"""Writes docs/settings.md from the Settings classes, which state each field once.
+
+python docs/make_settings.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from studio.config import DatasetSettings, RunConfig
+from studio.methods import methods
+from studio.objectives import objectives
+from studio.settings import Facts, Settings, facts
+from studio.training.settings import TrainingSettings
+
+TARGET = Path(__file__).parent / "settings.md"
+
+
+def text() -> str:
+    """The whole page."""
+    return "\n".join(_lines()) + "\n"
+
+
+def _lines() -> Iterator[str]:
+    yield "# Settings"
+    yield ""
+    yield "Made by `python docs/make_settings.py` from the classes that declare them; a test keeps it true."
+    yield from _table("Top level", "", RunConfig)
+    yield from _table("dataset", "", DatasetSettings)
+    for kind, entries in (("objective", objectives()), ("method", methods())):
+        for key, cls in entries.items():
+            yield from _table(f"{kind}: {{name: {key}}}", f"**{cls.title}.** {cls.about}", cls)
+    yield from _table("training", "", TrainingSettings)
+
+
+def _table(heading: str, about: str, cls: type[Settings]) -> Iterator[str]:
+    yield from ("", f"## {heading}", "")
+    if about:
+        yield from (about, "")
+    yield "| setting | default | values | what it does |"
+    yield "|---|---|---|---|"
+    yield from (_row(fact) for fact in facts(cls))
+
+
+def _row(fact: Facts) -> str:
+    default = "not set" if fact.default is None else f"`{fact.default}`"
+    source = f" ({fact.source})" if fact.source else ""
+    return f"| `{fact.name}` | {default} | {_values(fact)} | {fact.help}{source} |"
+
+
+def _values(fact: Facts) -> str:
+    if fact.choices:
+        return ", ".join(f"`{choice}`" for choice in fact.choices)
+    ends = [f"from {fact.minimum:,}"] if fact.minimum is not None else []
+    ends += [f"to {fact.maximum:,}"] if fact.maximum is not None else []
+    words = {"int": "whole number", "float": "number", "bool": "`true`, `false`", "text": "text"}
+    return " ".join([words[fact.kind], *ends, *([f"({fact.unit})"] if fact.unit else [])])
+
+
+if __name__ == "__main__":
+    TARGET.write_text(text(), encoding="utf-8")

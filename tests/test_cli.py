@@ -1,0 +1,205 @@
+"""The command line as people use it: real processes, exit codes, one sentence where something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.store import Store
+from studio.workspace import Workspace
+
+COMMAND = str(Path(sys.executable).parent / "finetune-studio")
+
+
+def run(*arguments: str, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+
+
+@pytest.fixture
+def config(tmp_path: Path, rows_file: Path) -> Path:
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        f"model: tiny\ndataset: {{source: {rows_file.name}}}\nmethod: {{name: lora, r: 4}}\n"
+        "training: {max_steps: 3, per_device_train_batch_size: 4, answer_rows: 2, max_new_tokens: 4}\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+def test_train_tells_how_it_goes_and_ends_with_the_folder(tmp_path: Path, config: Path) -> None:
+    done = run("--workspace", str(tmp_path / "w"), "train", config.name, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "step 3/3" in done.stdout
+    assert "held-out loss" in done.stdout
+    folder = Path(done.stdout.splitlines()[-1])
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert json.loads((folder / "config.json").read_text())["dataset"]["format"] == "prompt_completion"
+
+
+def test_the_config_a_run_kept_can_be_run_again(tmp_path: Path, config: Path) -> None:
+    folders = []
+    for path in (config, None):
+        again = path or Path(folders[0]) / "config.json"
+        done = run("train", str(again), "--workspace", str(tmp_path / "w"), cwd=tmp_path)
+        folders.append(done.stdout.splitlines()[-1])
+    states = [Store(Workspace(tmp_path / "w")).state(Path(folder).name) for folder in folders]
+    assert states[0].metrics["loss"] == states[1].metrics["loss"]  # the same seed is the same run
+    assert states[0].config == states[1].config
+
+
+def test_ctrl_c_stops_after_the_step_and_saves(tmp_path: Path, config: Path) -> None:
+    config.write_text(config.read_text().replace("max_steps: 3", "max_steps: 5000"))
+    command = [COMMAND, "--workspace", str(tmp_path / "w"), "train", str(config)]
+    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    assert running.stdout is not None
+    for line in running.stdout:
+        if line.startswith("step 2/") or line.startswith("step 3/") or "step " in line[:5]:
+            break
+    os.killpg(running.pid, signal.SIGINT)
+    rest = running.stdout.read()
+    running.stdout.close()
+    assert running.wait(timeout=60) == 0
+    folder = Path(rest.splitlines()[-1])
+    assert (folder / "adapter" / "adapter_model.safetensors").is_file()
+    assert Store(Workspace(tmp_path / "w")).state(folder.name).status == "stopped"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("model: tiny\ndataset: {source: nowhere.csv}", "nowhere.csv"),
+        ("model: tiny\ntraining: {learning_rate: -1}", "training.learning_rate"),
+        ("model: tiny\nmethod: {name: lorra}", "lorra"),
+        ("model: [", "not valid YAML at line 1"),
+        ("model: ../../etc", "../../etc"),
+        (
+            "model: tiny\ndataset: {source: rows.jsonl, format: instruction, columns: {instruction: q, output: a}}",
+            "'q'",
+        ),
+    ],
+)
+def test_what_cannot_run_is_one_sentence_and_leaves_nothing(
+    tmp_path: Path, rows_file: Path, text: str, said: str
+) -> None:
+    (tmp_path / "bad.yaml").write_text(text, encoding="utf-8")
+    done = run("--workspace", str(tmp_path / "w"), "train", "bad.yaml", cwd=tmp_path)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert list((tmp_path / "w" / "runs").iterdir()) == []
+
+
+def test_a_model_that_only_the_hub_has_is_a_sentence_without_a_network(tmp_path: Path, config: Path) -> None:
+    config.write_text(config.read_text().replace("model: tiny", "model: nobody/no-such-model"))
+    done = run("--workspace", str(tmp_path / "w"), "train", str(config), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "nobody/no-such-model" in done.stderr
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        done = run("--no-browser", "--port", str(taken.getsockname()[1]), "--workspace", str(tmp_path / "w"))
+    assert done.returncode == 1
+    assert "--port" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_second_studio_in_the_same_workspace_is_a_sentence(tmp_path: Path) -> None:
+    command = [COMMAND, "--no-browser", "--port", "0", "--workspace", str(tmp_path / "w")]
+    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout is not None
+        assert "Finetune Studio is at" in first.stdout.readline()
+        second = run(*command[1:])
+        assert second.returncode == 1
+        assert "Another studio" in second.stderr
+        assert "Traceback" not in second.stderr
+    finally:
+        first.terminate()
+        first.wait(timeout=20)
+        if first.stdout is not None:
+            first.stdout.close()
+
+
+def test_a_workspace_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = run("--workspace", str(tmp_path / "file" / "w"), "doctor")
+    assert done.returncode == 1
+    assert "--workspace" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_doctor_says_what_the_machine_can_do(tmp_path: Path) -> None:
+    done = run("doctor", "--workspace", str(tmp_path / "w"))
+    assert done.returncode == 0, done.stderr
+    for name in ("Device:", "Number format:", "Memory:", "Disk:", "QLoRA:", "Hub:"):
+        assert name in done.stdout
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MB, where this user may make one."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("no small disk can be mounted without root")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=False)
+
+
+def test_a_full_disk_is_said_before_anything_is_made(small_disk: Path, tmp_path: Path, config: Path) -> None:
+    done = run("--workspace", str(small_disk), "train", str(config), cwd=tmp_path)
+    assert done.returncode == 1
+    assert "MB are free" in done.stderr
+    assert list((small_disk / "runs").iterdir()) == []
+
+
+def test_a_disk_that_fills_up_while_training_is_said(
+    small_disk: Path, tmp_path: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check before the start is lifted, so that the worker meets the full disk itself."""
+    from studio import preflight
+    from studio.config import RunConfig
+    from studio.jobs import Jobs
+    from studio.store import wait_for_end
+
+    monkeypatch.setattr(preflight, "DISK_NEEDED", 0)
+    workspace = Workspace(small_disk).create()
+    jobs = Jobs(workspace, Store(workspace), keep_warm=False)
+    jobs.start()
+    run_id = jobs.submit(RunConfig.parse({
+        "model": "tiny", "dataset": {"source": str(rows_file)},
+        "training": {"max_steps": 5000, "num_train_epochs": 1000, "eval_steps": 5000},
+    }))  # fmt: skip
+    deadline = time.monotonic() + 60
+    while jobs.store.state(run_id).step < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    with (small_disk / "filler").open("wb", buffering=0) as filler:
+        try:
+            while filler.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+    state = wait_for_end(jobs.store, run_id, 60)
+    assert state.status == "failed"
+    assert "disk is full" in state.problem
+    (small_disk / "filler").unlink()
+    assert jobs.store.state(run_id).step >= 2  # what had been written is still there
+    jobs.close()
