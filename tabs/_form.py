@@ -18,7 +18,7 @@ from studio.training.settings import TrainingSettings
 
 def widget(fact: Facts) -> Component:
     """The component that edits one field."""
-    label = f"{fact.label} ({fact.unit})" if fact.unit else fact.label
+    label = f"{fact.label} ({fact.unit})" if fact.unit and fact.unit != fact.label.lower() else fact.label
     info = fact.help + (f" [{fact.source}]" if fact.source else "")
     common: dict[str, Any] = {"label": label, "info": info, "interactive": True, "elem_classes": [f"field-{fact.name}"]}
     if fact.kind == "bool":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 import os
 import pkgutil
 import socket
@@ -146,7 +147,9 @@ def _theme() -> Base:
         "button_secondary_border_color": "*neutral_300",
         "button_border_width": "1px",
     }
-    return soft.set(**plain, **clear, block_title_padding="0")
+    # A chat scrolls under its label, which must therefore hide what is behind it.
+    label = {"block_label_background_fill": "white", "block_label_background_fill_dark": "*block_background_fill"}
+    return soft.set(**{**plain, **clear, **label}, block_title_padding="0")
 
 
 class SameOrigin:
@@ -168,6 +171,14 @@ class SameOrigin:
         await self.app(scope, receive, send)
 
 
+class QuietServer(uvicorn.Server):
+    """Ends without a word: uvicorn reports each open page's connection as a fault, with its traceback."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        await super().shutdown(sockets)
+
+
 def serve(workspace: Workspace, *, host: str, port: int, open_browser: bool) -> None:
     """Serve the page until Ctrl-C. Raises RunError where the port or the workspace is taken."""
     listener = _listen(host, port)
@@ -175,7 +186,7 @@ def serve(workspace: Workspace, *, host: str, port: int, open_browser: bool) -> 
     shown = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104
     app = make_app(workspace, hosts=_hosts(host))
     app.state.jobs.claim()  # here rather than in the server's start, which knows only tracebacks
-    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+    server = QuietServer(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     threading.Thread(target=_announce, args=(server, shown, workspace, open_browser), daemon=True).start()
     server.run(sockets=[listener])
 

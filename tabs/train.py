@@ -56,6 +56,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 language="shell",
                 label="The same without a browser",
                 elem_id="train-command",
+                lines=1,
                 interactive=False,
                 wrap_lines=True,
             )

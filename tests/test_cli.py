@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from studio.store import Store
@@ -132,6 +134,22 @@ def test_a_second_studio_in_the_same_workspace_is_a_sentence(tmp_path: Path) -> 
         first.wait(timeout=20)
         if first.stdout is not None:
             first.stdout.close()
+
+
+def test_ctrl_c_ends_the_studio_without_a_traceback_while_a_page_is_open(tmp_path: Path) -> None:
+    command = [COMMAND, "--no-browser", "--port", "0", "--workspace", str(tmp_path / "w")]
+    with (tmp_path / "log").open("w") as log:
+        studio = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+    deadline = time.monotonic() + 60
+    while not (found := re.search(r"http://\S+", (tmp_path / "log").read_text())):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    with httpx.stream("GET", f"{found[0]}/gradio_api/heartbeat/abc") as beat:
+        next(beat.iter_raw())
+        studio.send_signal(signal.SIGINT)
+        studio.wait(timeout=20)
+    assert "Traceback" not in (tmp_path / "log").read_text()
+    assert "ERROR" not in (tmp_path / "log").read_text()
 
 
 def test_a_workspace_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

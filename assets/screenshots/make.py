@@ -6,6 +6,7 @@ python assets/screenshots/make.py [--workspace FOLDER]
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import shutil
 import subprocess
@@ -20,6 +21,7 @@ HERE = Path(__file__).parent
 
 def take(page: Page, name: str) -> None:
     page.mouse.move(0, 0)
+    page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(1200)  # transitions come to rest
     page.screenshot(path=HERE / f"{name}.png")
 
@@ -53,14 +55,15 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path(tempfile.mkdtemp()))
     options = parser.parse_args()
     command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", "0"]
-    server = subprocess.Popen([*command, "--workspace", str(options.workspace)], stdout=subprocess.PIPE, text=True)
+    own = {**os.environ, "FINETUNE_STUDIO_WORKSPACE": str(options.workspace)}  # so that no picture names its path
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own)
     try:
         assert server.stdout is not None
         found = re.search(r"http://\S+", server.stdout.readline())
         assert found, "the studio did not start"
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            drive(browser.new_page(viewport={"width": 1280, "height": 860}), found[0] + "/?__theme=light")
+            drive(browser.new_page(viewport={"width": 1280, "height": 940}), found[0] + "/?__theme=light")
             browser.close()
     finally:
         server.terminate()
