@@ -14,7 +14,7 @@ from studio.models.hub import HubUnreachable, HuggingFaceHub, _bar, refusal
 
 def answered(kind: type[Any], status: int) -> BaseException:
     """An error of huggingface_hub as it comes with a response, without making one."""
-    error: Any = BaseException.__new__(kind)
+    error = kind.__new__(kind)  # pyright: ignore[reportCallIssue]
     error.response = SimpleNamespace(status_code=status)
     return error
 
