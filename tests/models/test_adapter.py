@@ -60,9 +60,8 @@ def test_a_pickled_adapter_is_refused(adapter: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        ({"hidden_size": 32, "head_dim": 8}, r"lora_A\.weight is 4 x \d+ in the adapter, 4 x \d+ in the model"),
+        ({"hidden_size": 32, "head_dim": 8}, r"lora_[AB]\.weight is \d+ x \d+ in the adapter, \d+ x \d+ in the model"),
         ({"num_hidden_layers": 1}, r"weights have no counterpart, such as .*layers\.1"),
-        ({"num_hidden_layers": 3}, r"weights have no counterpart, such as .*layers\.2"),
     ],
 )
 def test_the_adapter_of_another_base_is_refused(adapter: Path, changes: dict[str, Any], why: str) -> None:
