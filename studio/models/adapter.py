@@ -54,7 +54,7 @@ def attach_saved(model: Any, folder: Path) -> Any:
     except (OSError, ValueError, TypeError, SafetensorError) as error:
         raise ModelError("The adapter cannot be read: it is damaged.", remedy="Train it again.") from error
     config.inference_mode = True
-    config.base_model_name_or_path = model.name_or_path or None  # whether it is the same base, the weights tell below
+    config.base_model_name_or_path = None  # peft sets this one's; whether it fits, the weights tell below
     try:
         attached = peft.get_peft_model(model, config)
     except ValueError as error:
