@@ -164,6 +164,13 @@ class EventLog:
         whole = data.rfind(b"\n") + 1
         return list(_parse(data[:whole])), offset + whole
 
+    def size(self) -> int:
+        """Bytes in the log; 0 where there is none."""
+        try:
+            return self.path.stat().st_size
+        except FileNotFoundError:
+            return 0
+
     def close(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import filelock
@@ -179,12 +180,16 @@ class Jobs:
     def _loop(self) -> None:
         started = time.monotonic()
         while not self._close.wait(POLL_SECONDS):
-            with self._lock:
-                self._reap()
-                if not self._active and self._waiting:
-                    self._launch(self._waiting.pop(0))
-                elif not self._active and self.keep_warm and time.monotonic() - started > WARM_AFTER_SECONDS:
-                    self._ensure_warm()
+            try:
+                with self._lock:
+                    self._reap()
+                    if not self._active and self._waiting:
+                        self._launch(self._waiting.pop(0))
+                    elif not self._active and self.keep_warm and time.monotonic() - started > WARM_AFTER_SECONDS:
+                        self._ensure_warm()
+            except Exception:  # a full disk, a deleted run: the next run must still get its turn
+                traceback.print_exc()
+                self._close.wait(1)
 
     def _ensure_warm(self) -> None:
         if self._warm is None or not self._warm.alive:

@@ -22,7 +22,7 @@ from studio.methods import methods
 from studio.workspace import RunFolder, Workspace
 
 FIRST_POINTS = 500  # of a curve sent to a page that has none yet; more than it has pixels to show them
-VIEWS_KEPT = 64
+VIEWS_KEPT = 32  # runs whose curves stay in memory
 NO_ROOM = 1_000_000  # bytes; with less, a worker cannot even write its last word
 
 ACTIVE = ("queued", "preparing", "training", "finishing")
@@ -205,10 +205,14 @@ class Store:
     def __init__(self, workspace: Workspace) -> None:
         self.workspace = workspace
         self._views: OrderedDict[str, _View] = OrderedDict()
+        self._ended: dict[str, tuple[int, State]] = {}  # of views let go: the log's size and what it said
         self._lock = threading.Lock()
 
     def state(self, run_id: str) -> State:
         """Raises RunError where there is no such run."""
+        size, ended = self._ended.get(run_id, (-1, None))
+        if ended and self.workspace.run(run_id).events.size() == size:
+            return ended
         view = self._view(run_id)
         with view.lock:
             view.refresh()
@@ -244,7 +248,9 @@ class Store:
                 self._views.pop(run_id, None)
                 view = self._views[run_id] = _View(self.workspace.run(run_id), self.workspace)
                 if len(self._views) > VIEWS_KEPT:
-                    self._views.popitem(last=False)
+                    _, old = self._views.popitem(last=False)
+                    if isinstance(old.last, events.TERMINAL):
+                        self._ended[old.state.id] = (old.offset, old.state)
             self._views.move_to_end(run_id)
             return view
 

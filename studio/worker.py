@@ -82,12 +82,15 @@ class Job:
         from studio.models.base import load, placement
         from studio.models.catalog import locate
 
-        located = locate(self.config.model, self.workspace.models, self.progress)
+        located = locate(self.config.model, self.workspace.models, self._fetched)
         self._phase(f"Loading {located.title}")
         place = placement(self.config.training.dtype)
         for text in self.config.method.notes(place.device):
             self.events.append(Note(text=text))
         return load(located, place, self.config.method.quantization())
+
+    def _fetched(self, name: str, done: float, total: float) -> None:
+        self.progress(name, done / 1e6, total / 1e6, "MB")
 
     def _attach(self, loaded: Any) -> Any:
         from transformers import set_seed
@@ -267,6 +270,8 @@ def warm_up() -> None:
 def main() -> None:
     """See the module's text."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    if hasattr(os, "nice"):
+        os.nice(10)  # training takes what is left over; the page stays quick beside it
     if len(sys.argv) > 1:
         path = sys.argv[1]
     else:

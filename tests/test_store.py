@@ -10,7 +10,7 @@ import pytest
 from studio.config import RunConfig
 from studio.errors import RunError
 from studio.events import Done, EvalDone, Failed, Phase, Queued, Saved, Started, StepDone, Stopped
-from studio.store import FIRST_POINTS, Store, thin
+from studio.store import FIRST_POINTS, VIEWS_KEPT, Store, thin
 from studio.workspace import RunFolder, Workspace
 
 
@@ -96,6 +96,26 @@ def test_curves_give_only_what_is_new(workspace: Workspace, folder: RunFolder) -
 def test_a_page_that_is_ahead_of_a_shorter_log_starts_again(workspace: Workspace, folder: RunFolder) -> None:
     folder.events.append(step(1))
     assert Store(workspace).curves(folder.id, since=99)["curves"]["loss"] == ([1], [1.0])
+
+
+def test_an_ended_run_is_remembered_without_its_curves_until_its_log_grows(workspace: Workspace) -> None:
+    store = Store(workspace)
+    runs = []
+    for _ in range(VIEWS_KEPT + 5):
+        run = workspace.new_run("lora")
+        RunConfig.parse({"model": "tiny"}).save(run.config)
+        run.events.append(step(1))
+        run.events.append(Done())
+        run.events.close()
+        runs.append(run)
+        assert store.state(run.id).status == "done"
+    oldest = runs[0]
+    assert oldest.id not in store._views
+    assert store.state(oldest.id).status == "done"
+    assert oldest.id not in store._views  # it was not read again
+    oldest.events.append(Failed(problem="P.", remedy="R."))
+    assert store.state(oldest.id).status == "failed"
+    assert store.curves(oldest.id)["next"] == 1
 
 
 def test_thinning_keeps_spikes_ends_and_order() -> None:
