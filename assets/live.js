@@ -157,7 +157,9 @@ function showMessages(state) {
     fault.append(make("strong", "", state.problem + " "), state.remedy);
     lines.push(fault);
   }
-  if (state.status === "stopped") lines.push(make("p", "note", state.saved ? `Stopped at step ${state.step}; what was learnt is saved.` : "Stopped before the first step."));
+  if (state.status === "stopped") lines.push(make("p", "note", state.saved
+    ? `Stopped at step ${state.step}; what was learnt is saved.`
+    : state.step ? `Ended at step ${state.step}; nothing was saved.` : "Stopped before the first step."));
   box.replaceChildren(...lines);
 }
 

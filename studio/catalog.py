@@ -67,12 +67,12 @@ class Chosen:
             return value
         what = self.base.__name__.lower()
         entries = discover(self.package, self.base)
-        values = {"name": value} if isinstance(value, str) else value
-        if not isinstance(values, dict) or values.get("name") not in entries:
-            name = values.get("name") if isinstance(values, dict) else values
+        values = value if isinstance(value, dict) else {"name": value}
+        name = values.get("name")
+        if not isinstance(name, str) or name not in entries:
             raise ConfigError(f"{name!r} is not a known {what}.", remedy=f"Choose one of: {', '.join(entries)}.")
         settings = {key: each for key, each in values.items() if key != "name"}
-        return entries[values["name"]].parse(settings, what)
+        return entries[name].parse(settings, what)
 
 
 def plain(entry: Entry) -> dict[str, Any]:

@@ -116,6 +116,8 @@ def read_config(path: Path) -> RunConfig:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path} is not valid YAML{where}.", remedy="Mend that line and try again.") from None
+    except ValueError:
+        raise ConfigError(f"{path} holds a date that is none.", remedy="Put quotes around it.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings.", remedy="Write 'key: value' lines; the README shows one.")
     return RunConfig.parse(values)

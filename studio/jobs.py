@@ -28,6 +28,7 @@ from studio.workspace import RunFolder, Workspace
 
 POLL_SECONDS = 0.1
 WARM_AFTER_SECONDS = 4.0  # the page comes first: imports of a worker would slow its start
+WARM_AGAIN_SECONDS = 15.0  # a worker that cannot start must not be tried without a breath
 
 
 class WorkerProcess:
@@ -94,6 +95,7 @@ class Jobs:
         self._lock = threading.RLock()
         self._warm: WorkerProcess | None = None
         self._running: dict[str, WorkerProcess] = {}
+        self._warmed = 0.0  # when the last one was started
         self._waiting: list[str] = []
         self._active: set[str] = set()
         self._close = threading.Event()
@@ -124,8 +126,8 @@ class Jobs:
         if self._thread.is_alive():
             self._thread.join()
         for run_id, worker in self._running.items():
-            if not self.store.state(run_id).active:
-                with contextlib.suppress(subprocess.TimeoutExpired):
+            with contextlib.suppress(RunError, subprocess.TimeoutExpired):
+                if not self.store.state(run_id).active:
                     worker.process.wait(timeout=5)
         if self._warm:
             self._warm.dismiss()
@@ -162,8 +164,11 @@ class Jobs:
             else:
                 process.kill()
             process.wait(timeout=5)
-        folder.events.append(Stopped(step=self.store.state(run_id).step))
-        folder.events.close()
+        after = self.store.state(run_id)
+        # It may have come to its own end just before, or may not have been killed at all.
+        if after.status == "failed" and after.process() is None:
+            folder.events.append(Stopped(step=after.step))
+            folder.events.close()
 
     def queue(self) -> list[str]:
         """Ids of the runs that wait, first first."""
@@ -178,15 +183,16 @@ class Jobs:
         self._active = {s.id for s in states if s.active and s.status != "queued"}
 
     def _loop(self) -> None:
-        started = time.monotonic()
+        self._warmed, pause = time.monotonic(), WARM_AFTER_SECONDS
         while not self._close.wait(POLL_SECONDS):
             try:
                 with self._lock:
                     self._reap()
                     if not self._active and self._waiting:
                         self._launch(self._waiting.pop(0))
-                    elif not self._active and self.keep_warm and time.monotonic() - started > WARM_AFTER_SECONDS:
+                    elif not self._active and self.keep_warm and time.monotonic() > self._warmed + pause:
                         self._ensure_warm()
+                        pause = WARM_AGAIN_SECONDS
             except Exception:  # a full disk, a deleted run: the next run must still get its turn
                 traceback.print_exc()
                 self._close.wait(1)
@@ -194,6 +200,7 @@ class Jobs:
     def _ensure_warm(self) -> None:
         if self._warm is None or not self._warm.alive:
             self._warm = WorkerProcess(self.workspace)
+            self._warmed = time.monotonic()
 
     def _launch(self, run_id: str) -> None:
         folder = self.workspace.run(run_id)
@@ -212,7 +219,12 @@ class Jobs:
             worker = self._running.get(run_id)
             if worker is not None and worker.alive:
                 continue
-            state = self.store.state(run_id)
+            try:
+                state = self.store.state(run_id)
+            except RunError:  # its folder was deleted
+                self._active.discard(run_id)
+                self._running.pop(run_id, None)
+                continue
             if worker is None and state.active:
                 continue  # of an earlier server: alive as long as its process is
             if worker is not None and state.status == "queued":

@@ -6,6 +6,7 @@ Each run's log is read once and followed from where reading stopped; a poll cost
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import threading
 import time
@@ -141,12 +142,13 @@ class _View:
             case events.StepDone():
                 state.phase, state.done, state.total, state.unit = "Training", event.step, event.total_steps, "steps"
                 state.step, state.total_steps = event.step, event.total_steps
-                state.seconds, state.tokens, state.metrics = event.seconds, event.tokens, event.metrics
-                self.points.append(Point(event.step, event.metrics))
+                state.seconds, state.tokens, state.metrics = event.seconds, event.tokens, _numbers(event.metrics)
+                self.points.append(Point(event.step, _numbers(event.metrics)))
             case events.EvalDone():
-                state.first_eval = state.first_eval or event.metrics
-                state.last_eval = event.metrics
-                self.points.append(Point(event.step, event.metrics))
+                metrics = _numbers(event.metrics)
+                state.first_eval = state.first_eval or metrics or None
+                state.last_eval = metrics or state.last_eval
+                self.points.append(Point(event.step, metrics))
             case events.AnswersScored():
                 state.answers = event
             case events.Saved():
@@ -183,6 +185,11 @@ class _View:
                 )
             case _:
                 state.status = _active_status(state)
+
+
+def _numbers(metrics: dict[str, float]) -> dict[str, float]:
+    """Without NaN and infinity, which JSON cannot hold and no curve can show."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _title(config: dict[str, Any], workspace: Workspace) -> str:

@@ -166,21 +166,19 @@ class Job:
         self.events.append(Saved(step=self.step, size=size))
 
     def _compare_answers(self, model: Any, tokenizer: Any) -> None:
-        from studio.evaluation.answers import compare
-
         training = self.config.training
         with self.folder.held_out.open(encoding="utf-8") as file:
             conversations = [json.loads(line) for line in file][: training.answer_rows]
         if not conversations:
             return
-        result = compare(
-            model,
-            tokenizer,
-            conversations,
-            max_new_tokens=training.max_new_tokens,
-            stop=self.folder.stop_flag.exists,
-            progress=lambda done, total: self.progress("Comparing answers", done, total, "answers"),
-        )
+        try:
+            result = self._compared(model, tokenizer, conversations)
+        except StopAsked:
+            raise
+        except Exception as error:  # the adapter is saved: a comparison that fails must not fail the run
+            traceback.print_exc()
+            self.events.append(Note(text=f"The answers were not compared. {explain(error)}"))
+            return
         self._stop_if_asked()
         self.events.append(
             AnswersScored(
@@ -189,6 +187,18 @@ class Job:
                 tuned=result.tuned,
                 examples=result.examples[:EXAMPLES_KEPT],
             )
+        )
+
+    def _compared(self, model: Any, tokenizer: Any, conversations: list[Any]) -> Any:
+        from studio.evaluation.answers import compare
+
+        return compare(
+            model,
+            tokenizer,
+            conversations,
+            max_new_tokens=self.config.training.max_new_tokens,
+            stop=self.folder.stop_flag.exists,
+            progress=lambda done, total: self.progress("Comparing answers", done, total, "answers"),
         )
 
     # -- telling -----------------------------------------------------------------------------------
@@ -276,7 +286,7 @@ def main() -> None:
         path = sys.argv[1]
     else:
         warm_up()
-        path = sys.stdin.readline().strip()
+        path = os.fsdecode(sys.stdin.buffer.readline().rstrip(b"\n"))  # as the parent wrote it, in any locale
     if not path:
         return
     folder = RunFolder(Path(path))

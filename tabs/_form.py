@@ -28,7 +28,8 @@ def widget(fact: Facts) -> Component:
     # A gr.Number shows 0 for "not set" and an optional number must be able to be empty.
     if fact.kind == "text" or fact.optional or fact.kind == "float":
         return gr.Textbox("" if fact.default is None else f"{fact.default}", max_lines=1, **common)
-    return gr.Number(fact.default, precision=0, minimum=fact.minimum, maximum=fact.maximum, **common)
+    # Without bounds: Gradio would refuse in its own words; the Settings say in a sentence what is wrong.
+    return gr.Number(fact.default, precision=0, **common)
 
 
 def value_of(fact: Facts, raw: Any) -> Any:

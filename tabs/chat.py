@@ -54,12 +54,12 @@ def build(page: Page, tab: gr.Tab) -> None:
         free = gr.Button("Free the models' memory", size="sm")
     row = gr.State(("", ""))  # the chosen row's question and its right answer
 
-    seen = [chooser, held_out, status]
-    refresh = functools.partial(_refresh, page)
+    seen = [chooser, held_out, status, base, tuned, reference]
+    refresh = said(functools.partial(_refresh, page))
     page.run.change(refresh, [page.run, chooser], seen, **QUIET)
     tab.select(refresh, [page.run, chooser], seen, **QUIET)
-    chooser.input(functools.partial(_switch, page), chooser, [held_out, base, tuned, reference], **QUIET)
-    held_out.input(functools.partial(_pick, page), [chooser, held_out], [prompt, system, reference, row], **QUIET)
+    chooser.input(lambda run_id: run_id, chooser, page.run, **QUIET)  # the rest follows from its change
+    held_out.input(said(functools.partial(_pick, page)), [chooser, held_out], [prompt, system, reference, row], **QUIET)
     asking = gr.on(
         [send.click, prompt.submit],
         said(functools.partial(_ask_both, page)),
@@ -84,17 +84,14 @@ def _side(name: str, label: str, hint: str) -> gr.Chatbot:
 
 
 def _refresh(page: Page, run_id: str, current: str | None) -> Any:
-    """The runs that can be talked to; the one this browser looks at is chosen."""
+    """The runs that can be talked to; the one this browser looks at is chosen. Another one starts another talk."""
     found = run_choices([state for state in page.store.states() if state.saved])
     known = [value for _, value in found]
     chosen = next((each for each in (run_id, current) if each in known), known[0] if known else None)
-    held_out = gr.skip() if chosen == current else gr.Dropdown(_held_out_choices(_folder(page, chosen)), value=None)
-    return gr.Dropdown(found, value=chosen), held_out, gr.skip() if known else EMPTY
-
-
-def _switch(page: Page, run_id: str | None) -> Any:
-    """Another model starts another conversation."""
-    return gr.Dropdown(_held_out_choices(_folder(page, run_id)), value=None), [], [], ""
+    chooser, status = gr.Dropdown(found, value=chosen), gr.skip() if known else EMPTY
+    if chosen == current:
+        return chooser, gr.skip(), status, gr.skip(), gr.skip(), gr.skip()
+    return chooser, gr.Dropdown(_held_out_choices(_folder(page, chosen)), value=None), status, [], [], ""
 
 
 def _pick(page: Page, run_id: str, index: int | None) -> Any:
@@ -137,10 +134,10 @@ def _ask_both(
             if answer:
                 talks[side] = [*asked, {"role": "assistant", "content": answer}]
             # The prompt is kept until both have answered: a fault must not lose what was written.
-            yield *talks, gr.skip(), f'<p class="muted">{escaped(doing)} …</p>'
+            yield *map(_shown, talks), gr.skip(), f'<p class="muted">{escaped(doing)} …</p>'
         talks[side] = [*asked, {"role": "assistant", "content": answer or "(it said nothing)"}]
     right = row[1] if text == row[0] else ""  # a row's right answer says nothing of another question
-    yield *talks, "", _outcome(right, talks[0][-1]["content"], talks[1][-1]["content"])
+    yield *map(_shown, talks), "", _outcome(right, talks[0][-1]["content"], talks[1][-1]["content"])
 
 
 def _outcome(right: str, base: str, tuned: str) -> str:
@@ -155,6 +152,11 @@ def _outcome(right: str, base: str, tuned: str) -> str:
 def _free(page: Page) -> str:
     page.responder.close()
     return '<p class="muted">Freed; the next message loads the models again.</p>'
+
+
+def _shown(turns: Turns) -> list[dict[str, Any]]:
+    """As parts: Gradio strips the indentation of plain strings, which is half of what code says."""
+    return [{"role": turn["role"], "content": [{"type": "text", "text": turn["content"]}]} for turn in turns]
 
 
 def _plain(turns: Turns) -> Turns:

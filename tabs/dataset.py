@@ -121,7 +121,10 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def bring(file: str) -> Any:
         path = Path(file)
-        name = add(page.workspace, path, path.name)  # before the list is made, which shall hold it
+        try:
+            name = add(page.workspace, path, path.name)  # before the list is made, which shall hold it
+        finally:
+            path.unlink(missing_ok=True)  # Gradio would keep its copy for ever, a deleted data set's as well
         return gr.Dropdown(_choices(page), value=name)
 
     def delete(name: str) -> Any:
@@ -144,8 +147,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     chooser.focus(lambda: gr.Dropdown(_choices(page)), None, chooser, **QUIET)
     upload.upload(said(bring), upload, chooser, **PRIVATE)
     drop.click(said(delete), chooser, chooser, **PRIVATE)
-    back.click(lambda name, at: rows_at(name, at - PAGE_ROWS), [chooser, first], [table, first, place], **QUIET)
-    forth.click(lambda name, at: rows_at(name, at + PAGE_ROWS), [chooser, first], [table, first, place], **QUIET)
+    back.click(said(lambda name, at: rows_at(name, at - PAGE_ROWS)), [chooser, first], [table, first, place], **QUIET)
+    forth.click(said(lambda name, at: rows_at(name, at + PAGE_ROWS)), [chooser, first], [table, first, place], **QUIET)
     shape.input(said(reshape), [chooser, shape], [*roles, example], **QUIET)
     for role in roles:
         role.input(said(preview), [chooser, shape, *roles], example, **QUIET)

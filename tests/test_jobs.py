@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from studio.config import RunConfig
+from studio.data.dataset import split
 from studio.errors import ConfigError, DatasetError, ModelError, RunError
 from studio.events import AnswersScored, DataReady, EvalDone, ModelReady, Phase, StepDone
 from studio.jobs import Jobs, WorkerProcess, create_run
@@ -188,6 +190,9 @@ def wait_for_started(workspace: Workspace, folder: RunFolder) -> bool:
         ),
         ({"model": "not a model/at all"}, ModelError, "not a model/at all"),
         ({"model": "./no-such-folder"}, ModelError, "no-such-folder"),
+        ({"model": "~nosuchuser/x"}, ModelError, "nosuchuser"),
+        ({"model": "x" * 400}, ModelError, "xxx"),
+        ({"dataset": {"source": "~nosuchuser/x.csv"}}, DatasetError, "nosuchuser"),
     ],
 )
 def test_what_cannot_run_is_refused_before_anything_is_made(
@@ -211,3 +216,36 @@ def test_a_fault_in_the_worker_is_a_sentence(jobs: Jobs, tiny_config: Make) -> N
     assert state.status == "failed"
     assert "longer than the cut-off" in state.problem
     assert "Cut-off length" in state.remedy
+
+
+def test_a_deleted_run_does_not_hold_the_queue(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    first = jobs.submit(many_steps(tiny_config))
+    wait_until(lambda: jobs.store.state(first).step > 1)
+    process = jobs.store.state(first).process()
+    shutil.rmtree(workspace.run(first).path)
+    assert process is not None
+    process.kill()
+    assert wait_for_end(jobs.store, jobs.submit(tiny_config()), 120).status == "done"
+
+
+def test_a_comparison_that_fails_does_not_fail_the_run(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
+    """Answers longer than the model's window: trained and saved all the same, and the page says why."""
+    run_id = jobs.submit(tiny_config(training={"max_new_tokens": 4000}))
+    state = wait_for_end(jobs.store, run_id, 120)
+    assert state.status == "done"
+    assert state.saved
+    assert any("were not compared" in note for note in state.notes)
+
+
+def test_held_out_rows_that_teach_nothing_do_not_stop_training(jobs: Jobs, tmp_path: Path, tiny_config: Make) -> None:
+    path = tmp_path / "long.jsonl"
+    rows = [{"prompt": "a" * 10, "completion": f"b{i}"} for i in range(9)]
+    held = {"prompt": "a" * 4000, "completion": "c"}
+    # A seed that holds out just the long row.
+    seed = next(seed for seed in range(50) if split([*rows, held], 0.1, seed)[1] == [held])
+    path.write_text("\n".join(map(json.dumps, [*rows, held])), encoding="utf-8")
+    config = tiny_config(dataset={"source": str(path), "validation_share": 0.1}, seed=seed)
+    state = wait_for_end(jobs.store, jobs.submit(config), 120)
+    assert state.status == "done", state.problem
+    assert state.data is not None
+    assert state.data.validation_rows == 0

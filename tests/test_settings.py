@@ -50,6 +50,8 @@ def test_yaml_goes_both_ways(tmp_path: Path) -> None:
         ({"training": {"learning_rate": -1}}, "training.learning_rate"),
         ({"training": {"learning_rat": 1e-4}}, "learning_rat"),
         ({"method": {"name": "lore"}}, "lora"),
+        ({"method": {"name": ["a"]}}, "lora"),
+        ({"method": 3}, "lora"),
         ({"method": {"name": "lora", "r": 0}}, "method.r"),
         ({"objective": {"name": "next_token", "max_length": "long"}}, "objective.max_length"),
         ({"seed": 1.5}, "seed"),
@@ -64,7 +66,9 @@ def test_a_wrong_value_is_refused_by_name(values: dict[str, Any], named: str) ->
     assert "validation error" not in str(refused.value)
 
 
-@pytest.mark.parametrize("content", ["a: [1", "- 1", "", "\x00", "model: !!python/object:os.system ls"])
+@pytest.mark.parametrize(
+    "content", ["a: [1", "- 1", "", "\x00", "model: !!python/object:os.system ls", "model: 2024-13-01"]
+)
 def test_a_file_that_is_no_config_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "config.yaml"
     path.write_text(content, encoding="utf-8")

@@ -93,6 +93,16 @@ def test_curves_give_only_what_is_new(workspace: Workspace, folder: RunFolder) -
     assert store.curves(folder.id, 3)["curves"] == {"loss": ([3], [0.33333])}
 
 
+def test_what_is_no_number_reaches_no_page(workspace: Workspace, folder: RunFolder) -> None:
+    folder.events.append(
+        StepDone(step=1, total_steps=2, seconds=1, tokens=1, metrics={"loss": float("nan"), "lr": 1.0})
+    )
+    folder.events.append(EvalDone(step=1, metrics={"eval_loss": float("inf")}))
+    store = Store(workspace)
+    assert store.curves(folder.id)["curves"] == {"lr": ([1], [1.0])}
+    assert store.state(folder.id).last_eval is None
+
+
 def test_a_page_that_is_ahead_of_a_shorter_log_starts_again(workspace: Workspace, folder: RunFolder) -> None:
     folder.events.append(step(1))
     assert Store(workspace).curves(folder.id, since=99)["curves"]["loss"] == ([1], [1.0])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -170,7 +171,7 @@ def _own(workspace: Workspace, name: str) -> uploads.Upload:
 
 
 def _existing(source: str) -> Path:
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))  # unlike Path's, it leaves an unknown user as it is
     try:
         if source.strip() and path.exists():
             return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ def locate(model: str, models_folder: Path, progress: Progress, hub: Hub | None 
     if model == "starter":
         return Located(starter(models_folder, progress, hub), TITLE, "starter")
     if _is_folder(model):
-        folder = Path(model).expanduser().resolve()
+        folder = _folder(model).resolve()
         return Located(folder, folder.name, "folder")
     return Located(_from_hub(model, hub, progress), model, "hub")
 
@@ -115,17 +116,27 @@ def check_name(model: str) -> None:
     """Refuse what cannot be a model, without asking the network. Raises ModelError."""
     if model in ("tiny", "starter"):
         return
-    if _is_folder(model):
-        folder = Path(model).expanduser()
-        if not folder.is_dir():
+    try:
+        folder = _folder(model) if _is_folder(model) else None
+        names = [file.name for file in folder.iterdir()] if folder and folder.is_dir() else None
+    except OSError as error:  # a name too long for any file, a folder that may not be read
+        raise ModelError(
+            f"{model[:80]} cannot be read ({error.strerror}).", remedy="Check the path and its permissions."
+        ) from None
+    if folder:
+        if names is None:
             raise ModelError(f"There is no folder {model}.", remedy="Check the path; it must hold config.json.")
-        _check_files([file.name for file in folder.iterdir()], model)
+        _check_files(names, model)
         _check_config(folder, model)
     elif not _HUB_ID.fullmatch(model) or ".." in model or "--" in model:
         raise ModelError(
             f"{model!r} is neither a folder nor a name on the Hub.",
             remedy="Hub names look like 'HuggingFaceTB/SmolLM2-135M-Instruct'; or choose 'starter'.",
         )
+
+
+def _folder(model: str) -> Path:
+    return Path(os.path.expanduser(model))  # unlike Path's, it leaves an unknown user as it is
 
 
 def _is_folder(model: str) -> bool:

@@ -159,7 +159,7 @@ def _check_length(model: Any, ids: list[int], max_new_tokens: int) -> None:
         raise ModelError(
             f"The conversation has {len(ids)} tokens; with {max_new_tokens} more for the answer "
             f"it is longer than the {reads} that the model reads.",
-            remedy="Shorten it, or lower 'Longest answer'.",
+            remedy="Shorten it, or lower 'Answer length at most'.",
         )
 
 

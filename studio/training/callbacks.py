@@ -62,13 +62,9 @@ class EventCallback(TrainerCallback):
             "memory": self._memory(),
         }
         self._last_tokens = tokens
-        if not math.isfinite(metrics["loss"]):
-            raise RunError(
-                f"The loss is no longer a number at step {state.global_step}.",
-                remedy="Lower the learning rate (a third is a good start) or choose float32 as 'Number format'.",
-            )
-        if not math.isfinite(metrics["grad_norm"]):
-            del metrics["grad_norm"]  # a single overflow is clipped away; the curve shows a gap
+        self._must_be_a_number("loss", metrics["loss"], state.global_step)
+        # Clipping divides by this norm, so that an endless one leaves no weight a number.
+        self._must_be_a_number("gradient", metrics["grad_norm"], state.global_step)
         self.log.append(
             StepDone(
                 step=state.global_step,
@@ -78,6 +74,14 @@ class EventCallback(TrainerCallback):
                 metrics=metrics,
             )
         )
+
+    @staticmethod
+    def _must_be_a_number(what: str, value: float, step: int) -> None:
+        if not math.isfinite(value):
+            raise RunError(
+                f"The {what} is no longer a number at step {step}.",
+                remedy="Lower the learning rate (a third is a good start) or choose float32 as 'Number format'.",
+            )
 
     def _memory(self) -> float:
         """GB held by the run: on the GPU where there is one, else of the worker process."""
@@ -94,6 +98,7 @@ class EventCallback(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         def scored(step: int, kind: str) -> None:
             found = {f"eval_{key}": metrics[f"{kind}_{key}"] for key in ("loss", "perplexity")}
+            self._must_be_a_number("held-out loss", found["eval_loss"], step)
             self.log.append(EvalDone(step=step, metrics=found))
 
         if "base_loss" in metrics:

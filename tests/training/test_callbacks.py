@@ -49,11 +49,16 @@ def test_a_stop_flag_ends_training_without_another_evaluation(callback: EventCal
     assert callback.step == 2
 
 
-@pytest.mark.parametrize("loss", [float("nan"), float("inf")])
-def test_a_loss_that_is_no_number_ends_the_run_in_words(callback: EventCallback, loss: float) -> None:
+@pytest.mark.parametrize("wrong", [{"loss": float("nan")}, {"loss": float("inf")}, {"grad_norm": float("inf")}])
+def test_what_is_no_number_ends_the_run_in_words(callback: EventCallback, wrong: dict[str, float]) -> None:
     callback.on_step_begin(None, state(3), control())
     with pytest.raises(RunError, match="no longer a number at step 3"):
-        callback.on_log(None, state(3), control(), {**LOGS, "loss": loss})
+        callback.on_log(None, state(3), control(), {**LOGS, **wrong})
+
+
+def test_a_held_out_loss_that_is_no_number_ends_the_run_in_words(callback: EventCallback) -> None:
+    with pytest.raises(RunError, match="held-out loss is no longer a number at step 4"):
+        callback.on_evaluate(None, state(4), control(), {"eval_loss": float("nan"), "eval_perplexity": 1.0})
 
 
 def test_the_base_model_is_step_zero(callback: EventCallback) -> None:

@@ -114,6 +114,11 @@ def test_a_wrong_value_is_said_in_the_page_and_cannot_be_started(open_page: Open
     expect(page.locator("#train-verdict")).to_contain_text("training.learning_rate")
     expect(start).to_be_disabled()
     fill(page, "learning_rate", "0.001")
+    expect(start).to_be_enabled()
+    fill(page, "r", "0")
+    expect(page.locator("#train-verdict")).to_contain_text("method.r")
+    expect(start).to_be_disabled()
+    fill(page, "r", "4")
     expect(page.locator("#train-yaml")).to_contain_text("learning_rate: 0.001")
     expect(start).to_be_enabled()
 
