@@ -149,6 +149,7 @@ class Job:
             arguments=arguments(
                 self.config.training,
                 rows=len(prepared.train),
+                held_out=len(prepared.validation),
                 device=loaded.placement.device,
                 seed=self.config.seed,
                 output_dir=str(self.folder.checkpoints),

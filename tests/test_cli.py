@@ -18,6 +18,7 @@ import pytest
 
 from studio.store import Store
 from studio.workspace import Workspace
+from tests.conftest import ROOT
 
 COMMAND = str(Path(sys.executable).parent / "finetune-studio")
 
@@ -150,6 +151,26 @@ def test_ctrl_c_ends_the_studio_without_a_traceback_while_a_page_is_open(tmp_pat
         studio.wait(timeout=20)
     assert "Traceback" not in (tmp_path / "log").read_text()
     assert "ERROR" not in (tmp_path / "log").read_text()
+
+
+def test_a_space_is_reached_under_its_own_name_and_no_other(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    env = {**os.environ, "GRADIO_SERVER_NAME": "0.0.0.0", "GRADIO_SERVER_PORT": port, "SPACE_HOST": "me.hf.space",
+           "FINETUNE_STUDIO_WORKSPACE": str(tmp_path / "w")}  # fmt: skip
+    space = subprocess.Popen([sys.executable, "app.py"], cwd=ROOT, env=env, stdout=subprocess.PIPE, text=True)
+    try:
+        assert space.stdout is not None
+        assert "Finetune Studio is at" in space.stdout.readline()
+        url = f"http://127.0.0.1:{port}"
+        assert httpx.get(url, headers={"Host": "me.hf.space"}).status_code == 200
+        assert httpx.get(url, headers={"Host": "evil.example"}).status_code == 400
+    finally:
+        space.terminate()
+        space.wait(timeout=20)
+        if space.stdout is not None:
+            space.stdout.close()
 
 
 def test_a_workspace_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

@@ -249,3 +249,35 @@ def test_held_out_rows_that_teach_nothing_do_not_stop_training(jobs: Jobs, tmp_p
     assert state.status == "done", state.problem
     assert state.data is not None
     assert state.data.validation_rows == 0
+
+
+def test_without_held_out_rows_it_trains_all_the_same(jobs: Jobs, tiny_config: Make) -> None:
+    state = wait_for_end(jobs.store, jobs.submit(tiny_config(dataset={"validation_share": 0})), 120)
+    assert state.status == "done", state.problem
+    assert state.data is not None
+    assert (state.data.train_rows, state.data.validation_rows) == (40, 0)
+    assert state.answers is None
+
+
+@pytest.fixture
+def base_model(tmp_path: Path) -> Path:
+    """A local folder as base models come: weights, a tokenizer, and no chat template."""
+    from studio.models.tiny import tiny_model, tiny_tokenizer
+
+    folder = tmp_path / "base"
+    tiny_model().save_pretrained(folder)
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = None
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def test_a_model_without_a_chat_template_is_a_sentence_and_a_way_out(
+    jobs: Jobs, tiny_config: Make, base_model: Path
+) -> None:
+    without = wait_for_end(jobs.store, jobs.submit(tiny_config(model=str(base_model))), 120)
+    assert without.status == "failed"
+    assert "no chat template" in without.problem
+    assert "'Chat template'" in without.remedy
+    given = tiny_config(model=str(base_model), objective={"chat_template": "plain"})
+    assert wait_for_end(jobs.store, jobs.submit(given), 120).status == "done"

@@ -93,8 +93,8 @@ class SupervisedTrainer(Trainer):
         return {f"{name}_loss": loss, f"{name}_perplexity": math.exp(min(loss, 50))}
 
 
-def arguments(training: Any, *, rows: int, device: str, seed: int, output_dir: str) -> TrainingArguments:
-    """TrainingArguments for `training` (a TrainingSettings) over `rows` rows."""
+def arguments(training: Any, *, rows: int, held_out: int, device: str, seed: int, output_dir: str) -> TrainingArguments:
+    """TrainingArguments for `training` (a TrainingSettings) over `rows` rows, scored on `held_out` others."""
     steps = planned_steps(training, rows)
     return TrainingArguments(
         output_dir=output_dir,
@@ -109,7 +109,7 @@ def arguments(training: Any, *, rows: int, device: str, seed: int, output_dir: s
         max_grad_norm=training.max_grad_norm,
         optim=training.optim,
         gradient_checkpointing=training.gradient_checkpointing,
-        eval_strategy="steps",
+        eval_strategy="steps" if held_out else "no",
         eval_steps=training.eval_steps or max(1, math.ceil(steps / EVALUATIONS)),
         save_strategy="no",
         logging_steps=1,
