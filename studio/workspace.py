@@ -80,10 +80,15 @@ class Workspace:
 
     def new_run(self, label: str) -> RunFolder:
         """An empty folder under a name that sorts by time and is nobody else's."""
-        stamp = time.strftime("%Y%m%d-%H%M%S")
-        folder = self.runs / f"{stamp}-{slug(label)}-{secrets.token_hex(2)}"
-        folder.mkdir(parents=True)
-        return RunFolder(folder)
+        self.runs.mkdir(parents=True, exist_ok=True)
+        while True:
+            stamp = time.strftime("%Y%m%d-%H%M%S")
+            folder = self.runs / f"{stamp}-{slug(label)}-{secrets.token_hex(2)}"
+            try:
+                folder.mkdir()
+                return RunFolder(folder)
+            except FileExistsError:  # two in one second drew the same letters
+                continue
 
 
 def slug(text: str) -> str:
