@@ -101,7 +101,7 @@ def _pick(page: Page, run_id: str, index: int | None) -> Any:
         return gr.skip(), gr.skip(), "", ("", "")
     turns = rows[index]
     question, answer = turns[-2]["content"], turns[-1]["content"]
-    shown = f'<p class="reference"><span class="label">Right answer</span> <code>{escaped(answer)}</code></p>'
+    shown = f'<p class="right-answer"><span class="label">Right answer</span> <code>{escaped(answer)}</code></p>'
     return question, turns[0]["content"] if turns[0]["role"] == "system" else "", shown, (question, answer)
 
 
