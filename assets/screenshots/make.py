@@ -39,7 +39,7 @@ def drive(page: Page, url: str) -> None:
     take(page, "result")
     page.get_by_role("button", name="Talk to both models").click()
     page.locator("#chat-held-out input").click()
-    page.get_by_role("option").nth(2).click()
+    page.get_by_role("option").nth(0).click()
     page.wait_for_timeout(800)
     page.locator("#chat-send").click()
     page.locator("#chat-outcome").wait_for(timeout=120_000)
