@@ -46,7 +46,7 @@ function layout(chart) {
   return {
     title: { text: chart.unit ? `${chart.title} <span style="font-size:0.8em">(${chart.unit})</span>` : chart.title, x: 0.01, font: { size: 14 } },
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, family: "system-ui, sans-serif", size: 11 },
-    margin: { l: 48, r: 12, t: 34, b: chart.wide ? 46 : 32 }, xaxis: { ...axis, title: { text: chart.wide ? "step" : "" }, rangemode: "tozero" }, yaxis: axis,
+    margin: { l: 48, r: 12, t: 34, b: chart.wide ? 46 : 32 }, xaxis: { ...axis, title: { text: chart.wide ? "step" : "", standoff: 6 }, rangemode: "tozero" }, yaxis: axis,
     hovermode: "x unified", uirevision: run, showlegend: chart.traces.length > 1,
     legend: { orientation: "h", x: 1, xanchor: "right", y: 1.12 },
   };
