@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from studio.data.library import Found, add, look, names, open_source, remove, set_mapping, settle
-from studio.data.templates import FORMATS, Mapping, to_messages, to_text
+from studio.data.templates import FORMATS, Mapping, guess, to_messages, to_text
 from studio.errors import StudioError
 from tabs._shared import PRIVATE, QUIET, Page, escaped, said
 
@@ -66,94 +68,103 @@ def build(page: Page, tab: gr.Tab) -> None:
             save = gr.Button("Save columns", size="sm", elem_id="dataset-save")
     first = gr.State(0)
 
-    def show(name: str) -> Any:
-        """Everything about a data set, its first rows included."""
-        found = look(name, page.workspace)
-        mapping = _mapping(found)
-        own = found.kind == "upload"
-        return [
-            _about(found),
-            *rows_at(name, 0),
-            mapping.format,
-            *_role_updates(found.train.columns, mapping),
-            _example(found, mapping),
-            gr.Button(visible=own),
-            gr.Button(interactive=own),
-        ]
-
-    def rows_at(name: str, at: int) -> Any:
-        rows = look(name, page.workspace).train
-        at = max(0, min(at, (len(rows.rows) - 1) // PAGE_ROWS * PAGE_ROWS))
-        some = rows.rows[at : at + PAGE_ROWS]
-        cells = [[at + i + 1, *(_cell(row.get(column)) for column in rows.columns)] for i, row in enumerate(some)]
-        widths: list[str | int] = ["64px", *([f"{100 // len(rows.columns)}%"] * len(rows.columns))]
-        value = {"headers": ["row", *rows.columns], "data": cells}
-        return (
-            gr.Dataframe(value, column_widths=widths),
-            at,
-            f'<p class="muted">rows {at + 1}–{at + len(some)} of {len(rows.rows)}</p>',
-        )
-
-    def chosen(format_key: str, values: tuple[Any, ...]) -> Mapping:
-        spec = FORMATS[format_key]
-        return Mapping(
-            format_key, {role.name: column for role, column in zip(spec.roles, values, strict=False) if column}
-        )
-
-    def reshape(name: str, format_key: str) -> Any:
-        """Another format was chosen: offer its roles, filled in where a column's name fits."""
-        found = look(name, page.workspace)
-        lower = {column.lower(): column for column in found.train.columns}
-        guess = {
-            role.name: next((lower[alias] for alias in role.aliases if alias in lower), "")
-            for role in FORMATS[format_key].roles
-        }
-        mapping = Mapping(format_key, {role: column for role, column in guess.items() if column})
-        return [*_role_updates(found.train.columns, mapping), _example(found, mapping)]
-
-    def preview(name: str, format_key: str, *values: Any) -> str:
-        return _example(look(name, page.workspace), chosen(format_key, values))
-
-    def keep(name: str, format_key: str, *values: Any) -> Any:
-        set_mapping(page.workspace, name, chosen(format_key, values))
-        gr.Info("The columns are saved with the data set.")
-        return _about(look(name, page.workspace))
-
-    def bring(file: str) -> Any:
-        path = Path(file)
-        try:
-            name = add(page.workspace, path, path.name)  # before the list is made, which shall hold it
-        finally:
-            path.unlink(missing_ok=True)  # Gradio would keep its copy for ever, a deleted data set's as well
-        return gr.Dropdown(_choices(page), value=name)
-
-    def delete(name: str) -> Any:
-        remove(page.workspace, name)
-        return gr.Dropdown(_choices(page), value="customer_messages")
-
-    def go(name: str, format_key: str, *values: Any) -> Any:
-        """Save what was chosen, if it can be changed at all, and take the data set to the Train tab."""
-        stored = look(name, page.workspace).mapping
-        wanted = chosen(format_key, values)
-        if wanted != stored:
-            set_mapping(page.workspace, name, wanted)
-        open_source(name, page.workspace)  # refuses what cannot be trained on, here rather than there
-        return name, gr.Tabs(selected="train")
+    def on(handler: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
+        return said(functools.partial(handler, page, *fixed))
 
     everything = [about, table, first, place, shape, *roles, example, drop, save]
-    chooser.change(said(show), chooser, everything, **QUIET)
-    tab.select(said(show), chooser, everything, **QUIET)
+    chooser.change(on(_show), chooser, everything, **QUIET)
+    tab.select(on(_show), chooser, everything, **QUIET)
     # Others upload too; the list is looked up when it is opened, and never while something else fills it.
     chooser.focus(lambda: gr.Dropdown(_choices(page)), None, chooser, **QUIET)
-    upload.upload(said(bring), upload, chooser, **PRIVATE)
-    drop.click(said(delete), chooser, chooser, **PRIVATE)
-    back.click(said(lambda name, at: rows_at(name, at - PAGE_ROWS)), [chooser, first], [table, first, place], **QUIET)
-    forth.click(said(lambda name, at: rows_at(name, at + PAGE_ROWS)), [chooser, first], [table, first, place], **QUIET)
-    shape.input(said(reshape), [chooser, shape], [*roles, example], **QUIET)
+    upload.upload(on(_bring), upload, chooser, **PRIVATE)
+    drop.click(on(_delete), chooser, chooser, **PRIVATE)
+    back.click(on(_turn_page, -PAGE_ROWS), [chooser, first], [table, first, place], **QUIET)
+    forth.click(on(_turn_page, PAGE_ROWS), [chooser, first], [table, first, place], **QUIET)
+    shape.input(on(_reshape), [chooser, shape], [*roles, example], **QUIET)
     for role in roles:
-        role.input(said(preview), [chooser, shape, *roles], example, **QUIET)
-    save.click(said(keep), [chooser, shape, *roles], about, **PRIVATE)
-    use.click(said(go), [chooser, shape, *roles], [page.source, page.tabs], **PRIVATE)
+        role.input(on(_preview), [chooser, shape, *roles], example, **QUIET)
+    save.click(on(_keep), [chooser, shape, *roles], about, **PRIVATE)
+    use.click(on(_go), [chooser, shape, *roles], [page.source, page.tabs], **PRIVATE)
+
+
+def _show(page: Page, name: str) -> Any:
+    """Everything about a data set, its first rows included."""
+    found = look(name, page.workspace)
+    mapping = _mapping(found)
+    own = found.kind == "upload"
+    return [
+        _about(found),
+        *_rows_at(page, name, 0),
+        mapping.format,
+        *_role_updates(found.train.columns, mapping),
+        _example(found, mapping),
+        gr.Button(visible=own),
+        gr.Button(interactive=own),
+    ]
+
+
+def _rows_at(page: Page, name: str, at: int) -> Any:
+    rows = look(name, page.workspace).train
+    at = max(0, min(at, (len(rows.rows) - 1) // PAGE_ROWS * PAGE_ROWS))
+    some = rows.rows[at : at + PAGE_ROWS]
+    cells = [[at + i + 1, *(_cell(row.get(column)) for column in rows.columns)] for i, row in enumerate(some)]
+    widths: list[str | int] = ["64px", *([f"{100 // len(rows.columns)}%"] * len(rows.columns))]
+    value = {"headers": ["row", *rows.columns], "data": cells}
+    return (
+        gr.Dataframe(value, column_widths=widths),
+        at,
+        f'<p class="muted">rows {at + 1}–{at + len(some)} of {len(rows.rows)}</p>',
+    )
+
+
+def _turn_page(page: Page, rows: int, name: str, at: int) -> Any:
+    return _rows_at(page, name, at + rows)
+
+
+def _chosen(format_key: str, values: tuple[Any, ...]) -> Mapping:
+    spec = FORMATS[format_key]
+    return Mapping(format_key, {role.name: column for role, column in zip(spec.roles, values, strict=False) if column})
+
+
+def _reshape(page: Page, name: str, format_key: str) -> Any:
+    """Another format was chosen: offer its roles, filled in where a column's name fits."""
+    found = look(name, page.workspace)
+    mapping = guess(format_key, found.train)
+    return [*_role_updates(found.train.columns, mapping), _example(found, mapping)]
+
+
+def _preview(page: Page, name: str, format_key: str, *values: Any) -> str:
+    return _example(look(name, page.workspace), _chosen(format_key, values))
+
+
+def _keep(page: Page, name: str, format_key: str, *values: Any) -> Any:
+    set_mapping(page.workspace, name, _chosen(format_key, values))
+    gr.Info("The columns are saved with the data set.")
+    return _about(look(name, page.workspace))
+
+
+def _bring(page: Page, file: str) -> Any:
+    path = Path(file)
+    try:
+        name = add(page.workspace, path, path.name)  # before the list is made, which shall hold it
+    finally:
+        path.unlink(missing_ok=True)  # Gradio would keep its copy for ever, a deleted data set's as well
+    return gr.Dropdown(_choices(page), value=name)
+
+
+def _delete(page: Page, name: str) -> Any:
+    remove(page.workspace, name)
+    return gr.Dropdown(_choices(page), value="customer_messages")
+
+
+def _go(page: Page, name: str, format_key: str, *values: Any) -> Any:
+    """Save what was chosen, if it can be changed at all, and take the data set to the Train tab."""
+    stored = look(name, page.workspace).mapping
+    wanted = _chosen(format_key, values)
+    if wanted != stored:
+        set_mapping(page.workspace, name, wanted)
+    open_source(name, page.workspace)  # refuses what cannot be trained on, here rather than there
+    return name, gr.Tabs(selected="train")
 
 
 def _choices(page: Page) -> list[tuple[str, str]]:

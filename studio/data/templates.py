@@ -46,20 +46,25 @@ class Mapping:
 
 def detect(dataset: Dataset) -> Mapping:
     """The mapping the column names and cells suggest. Raises DatasetError where none does."""
-    names = {_plain_name(column): column for column in reversed(dataset.columns)}
+    names = _names(dataset)
     if {"chosen", "rejected"} <= names.keys():
         raise DatasetError(
             f"{dataset.name} holds preference pairs (chosen/rejected), which cannot be trained on here.",
             remedy="Choose a file with one answer to learn for each prompt.",
         )
     for key, spec in FORMATS.items():
-        mapping = Mapping(key, _match(spec, names))
+        mapping = guess(key, dataset)
         if all(role.name in mapping.columns for role in spec.roles if role.required) and _fits(mapping, dataset):
             return mapping
     raise DatasetError(
         f"{dataset.name} has no columns that are known to hold a prompt and its answer; it has {_listed(dataset)}.",
         remedy=CHOOSE_COLUMNS,
     )
+
+
+def guess(format_key: str, dataset: Dataset) -> Mapping:
+    """The parts of that format that column names suggest; some may be left open."""
+    return Mapping(format_key, _match(FORMATS[format_key], _names(dataset)))
 
 
 def check(mapping: Mapping, dataset: Dataset) -> None:
@@ -174,6 +179,11 @@ def _match(spec: Format, names: dict[str, str]) -> dict[str, str]:
         if alias is not None:
             found[role.name] = names[alias]
     return found
+
+
+def _names(dataset: Dataset) -> dict[str, str]:
+    """Plain name → column; of two alike, the first counts."""
+    return {_plain_name(column): column for column in reversed(dataset.columns)}
 
 
 def _plain_name(column: str) -> str:
