@@ -108,7 +108,7 @@ def _rows_at(page: Page, name: str, at: int) -> Any:
     at = max(0, min(at, (len(rows.rows) - 1) // PAGE_ROWS * PAGE_ROWS))
     some = rows.rows[at : at + PAGE_ROWS]
     cells = [[at + i + 1, *(_cell(row.get(column)) for column in rows.columns)] for i, row in enumerate(some)]
-    widths: list[str | int] = ["64px", *([f"{100 // len(rows.columns)}%"] * len(rows.columns))]
+    widths: list[str | int] = ["64px", *([f"{90 // len(rows.columns)}%"] * len(rows.columns))]
     value = {"headers": ["row", *rows.columns], "data": cells}
     return (
         gr.Dataframe(value, column_widths=widths),
