@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import Any, Protocol
 
-from studio.data.dataset import Dataset
 from studio.data.formats import FORMATS, Format
+from studio.data.readers import READERS, labelled_answer, labels, pair, verdict
+from studio.data.turns import TURN_KEYS, Message, Unlearnable, as_text, turns_in
 from studio.errors import DatasetError
+
+__all__ = [
+    "CHOOSE_COLUMNS", "FORMATS", "Mapping", "Rows", "as_text", "check", "detect", "explain_row", "guess",
+    "to_labelled_answer", "to_labels", "to_messages", "to_pair", "to_text",
+]  # fmt: skip
 
 CHOOSE_COLUMNS = "Choose which column plays which part under 'Columns' in the Dataset tab."
 
-_TURNS = {"messages": ("role", "content"), "conversations": ("from", "value")}  # keys of one turn
-_USER, _ASSISTANT = ("user", "human", "prompter"), ("assistant", "gpt", "chatgpt", "bot", "model", "ai")
-_SPEAKERS = {
-    **dict.fromkeys(_USER, "user"),
-    **dict.fromkeys(_ASSISTANT, "assistant"),
-    **dict.fromkeys(("system", "developer"), "system"),
-}
+_LOOKED_AT = 200  # rows; what a column holds shows in the first ones
+_FEW_LABELS, _SHORT_LABEL = 50, 60  # kinds of label, and characters in one, beyond which a column is prose
+
+
+class Rows(Protocol):
+    """What is asked of a data set here; the first few hundred rows do."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def columns(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> Sequence[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True)
@@ -44,17 +57,11 @@ class Mapping:
         return cls(values["format"], {str(role): str(column) for role, column in columns.items() if column})
 
 
-def detect(dataset: Dataset) -> Mapping:
-    """The mapping the column names and cells suggest. Raises DatasetError where none does."""
-    names = _names(dataset)
-    if {"chosen", "rejected"} <= names.keys():
-        raise DatasetError(
-            f"{dataset.name} holds preference pairs (chosen/rejected), which cannot be trained on here.",
-            remedy="Choose a file with one answer to learn for each prompt.",
-        )
+def detect(dataset: Rows) -> Mapping:
+    """The mapping the column names and first cells suggest. Raises DatasetError where none does."""
     for key, spec in FORMATS.items():
         mapping = guess(key, dataset)
-        if all(role.name in mapping.columns for role in spec.roles if role.required) and _fits(mapping, dataset):
+        if all(role.name in mapping.columns for role in spec.roles if role.required) and _suits(mapping, dataset):
             return mapping
     raise DatasetError(
         f"{dataset.name} has no columns that are known to hold a prompt and its answer; it has {_listed(dataset)}.",
@@ -62,12 +69,12 @@ def detect(dataset: Dataset) -> Mapping:
     )
 
 
-def guess(format_key: str, dataset: Dataset) -> Mapping:
+def guess(format_key: str, dataset: Rows) -> Mapping:
     """The parts of that format that column names suggest; some may be left open."""
     return Mapping(format_key, _match(FORMATS[format_key], _names(dataset)))
 
 
-def check(mapping: Mapping, dataset: Dataset) -> None:
+def check(mapping: Mapping, dataset: Rows) -> None:
     """Raise DatasetError where the mapping cannot be used with these columns."""
     if mapping.format not in FORMATS:
         raise DatasetError(f"'{mapping.format}' is not a format.", remedy=f"Choose one of: {', '.join(FORMATS)}.")
@@ -85,33 +92,31 @@ def check(mapping: Mapping, dataset: Dataset) -> None:
         problem = f"{dataset.name} has no column {' or '.join(absent)}; it has {_listed(dataset)}."
     elif twice:
         problem = f"The column '{twice[0]}' of {dataset.name} is chosen for two parts."
-    elif not _fits(mapping, dataset):
-        first, second = _TURNS[mapping.format]
-        column = next(iter(mapping.columns.values()))
-        problem = f'The column \'{column}\' of {dataset.name} holds no lists of {{"{first}": ..., "{second}": ...}}.'
+    else:
+        problem = _misfit(mapping, dataset)
     if problem:
         raise DatasetError(problem, remedy=CHOOSE_COLUMNS)
 
 
-def to_messages(row: dict[str, Any], mapping: Mapping) -> list[dict[str, str]] | None:
+def to_messages(row: dict[str, Any], mapping: Mapping) -> list[Message] | None:
     """The conversation in a row, `{"role": ..., "content": ...}` a turn, its last turn an answer to learn.
 
-    None: nothing to learn from (no prompt, an empty answer, a turn that is not understood).
-    Empty for the format `text`: see `to_text`. Turns behind the last answer are left out.
+    None: nothing to learn from (no prompt, an empty answer, a turn that is not understood); `explain_row`
+    says which. Empty for the format `text`: see `to_text`. Turns behind the last answer are left out.
     """
-    if mapping.format == "text":
-        return []
-    if mapping.format in _TURNS:
-        return _conversation(row.get(mapping.columns[mapping.format]), *_TURNS[mapping.format])
-    cell = {role: as_text(row.get(column)) for role, column in mapping.columns.items()}
-    parts = [cell.get(role, "") for role in ("instruction", "input", "prompt")]
-    prompt = "\n\n".join(part for part in parts if part.strip())
-    answer = cell.get("output", cell.get("completion", ""))
-    if not prompt or not answer.strip():
+    try:
+        return _read(row, mapping)
+    except Unlearnable:
         return None
-    system = cell.get("system", "")
-    opening = [{"role": "system", "content": system}] if system.strip() else []
-    return [*opening, {"role": "user", "content": prompt}, {"role": "assistant", "content": answer}]
+
+
+def explain_row(row: dict[str, Any], mapping: Mapping) -> str:
+    """In a few words why `to_messages` gives None; empty where it does not."""
+    try:
+        _read(row, mapping)
+    except Unlearnable as reason:
+        return str(reason)
+    return ""
 
 
 def to_text(row: dict[str, Any], mapping: Mapping) -> str:
@@ -119,69 +124,98 @@ def to_text(row: dict[str, Any], mapping: Mapping) -> str:
     return as_text(row.get(mapping.columns["text"]))
 
 
-def as_text(cell: Any) -> str:
-    """A cell as a model reads it: nothing for None and NaN, JSON for lists and objects."""
-    if cell is None or cell != cell:  # NaN, a missing number in Parquet, is not equal to itself
-        return ""
-    if isinstance(cell, str):
-        return cell
-    if isinstance(cell, bytes):
-        return cell.decode(errors="replace")
-    if isinstance(cell, (dict, list, tuple, bool)):
-        return json.dumps(cell, ensure_ascii=False, default=str)
-    return str(cell)
+def to_pair(row: dict[str, Any], mapping: Mapping) -> tuple[list[Message], str, str] | None:
+    """(prompt, chosen answer, rejected answer) of a row in the format `preference`.
+
+    None where one of them is missing, the answers are equal or they answer different prompts.
+    """
+    try:
+        return pair(_cells(row, mapping))
+    except Unlearnable:
+        return None
 
 
-def _conversation(cell: Any, role_key: str, text_key: str) -> list[dict[str, str]] | None:
-    messages = []
-    for turn in _turns(cell):
-        role = _SPEAKERS.get(str(turn.get(role_key)).lower()) if isinstance(turn, dict) else None
-        content = _spoken(turn.get(text_key)) if role else ""
-        if role is None or (role == "assistant" and not content.strip()):
-            return None
-        messages.append({"role": role, "content": content})
-    while messages and messages[-1]["role"] != "assistant":
-        messages.pop()
-    return messages if any(message["role"] == "user" for message in messages) else None
+def to_labelled_answer(row: dict[str, Any], mapping: Mapping) -> tuple[list[Message], str, bool] | None:
+    """(prompt, answer, whether it is good) of a row in the format `unpaired`; None where one is missing."""
+    try:
+        return labelled_answer(_cells(row, mapping))
+    except Unlearnable:
+        return None
 
 
-def _turns(cell: Any) -> list[Any]:
-    """The list in a cell; CSV files hold it as JSON text."""
-    if isinstance(cell, str) and cell.lstrip().startswith("["):
-        try:
-            cell = json.loads(cell)
-        except (ValueError, RecursionError):
-            return []
-    return cell if isinstance(cell, list) else []
+def to_labels(row: dict[str, Any], mapping: Mapping) -> tuple[str, dict[str, str]] | None:
+    """(text, column → label) of a row in the format `labelled`; None without a text or any label.
+
+    Labels are text, also where the cells hold numbers; columns whose cell is empty are left out.
+    """
+    try:
+        text, found = labels(_cells(row, mapping))
+    except Unlearnable:
+        return None
+    return text, {mapping.columns[role]: label for role, label in found.items()}
 
 
-def _spoken(content: Any) -> str:
-    """A turn's text; content given in parts is joined."""
-    if isinstance(content, list) and all(isinstance(part, dict) and "text" in part for part in content):
-        return "".join(as_text(part["text"]) for part in content)
-    return as_text(content)
+def _read(row: dict[str, Any], mapping: Mapping) -> list[Message]:
+    if mapping.format != "labelled":
+        return READERS[mapping.format](_cells(row, mapping))
+    text, found = labels(_cells(row, mapping))
+    several = len(mapping.columns) > 2  # the text and more than one label
+    lines = [f"{mapping.columns[role]}: {label}" if several else label for role, label in found.items()]
+    return [{"role": "user", "content": text}, {"role": "assistant", "content": "\n".join(lines)}]
 
 
-def _fits(mapping: Mapping, dataset: Dataset) -> bool:
-    """Whether a format of turns finds one among the rows; the other formats take any cell."""
-    if mapping.format not in _TURNS:
-        return True
-    column, keys = mapping.columns[mapping.format], set(_TURNS[mapping.format])
-    turns = (turn for row in dataset.rows for turn in _turns(row.get(column))[:1])
-    return any(isinstance(turn, dict) and keys <= turn.keys() for turn in turns)
+def _cells(row: dict[str, Any], mapping: Mapping) -> dict[str, Any]:
+    return {role: row.get(column) for role, column in mapping.columns.items()}
+
+
+def _first(dataset: Rows) -> Iterator[dict[str, Any]]:
+    return islice(dataset.rows, _LOOKED_AT)
+
+
+def _suits(mapping: Mapping, dataset: Rows) -> bool:
+    """Whether the cells look like this format and not like a wider one that has the same columns."""
+    if mapping.format == "unpaired":
+        said = [row.get(mapping.columns["label"]) for row in _first(dataset)]
+        if any(as_text(cell).strip() and verdict(cell) is None for cell in said):
+            return False
+    if mapping.format == "labelled":
+        return all(_few(column, dataset) for role, column in mapping.columns.items() if role != "text")
+    return _misfit(mapping, dataset) is None
+
+
+def _few(column: str, dataset: Rows) -> bool:
+    """Whether a column holds a class rather than prose: few kinds of cell, all short."""
+    kinds = {as_text(row.get(column)).strip() for row in _first(dataset)} - {""}
+    return 0 < len(kinds) <= _FEW_LABELS and all(len(kind) <= _SHORT_LABEL and "\n" not in kind for kind in kinds)
+
+
+def _misfit(mapping: Mapping, dataset: Rows) -> str | None:
+    """What is wrong where no row can be read so; formats of plain cells take any."""
+    if mapping.format in TURN_KEYS:
+        column, keys = mapping.columns[mapping.format], TURN_KEYS[mapping.format]
+        turns = (turn for row in _first(dataset) for turn in (turns_in(row.get(column)) or [])[:1])
+        if not any(isinstance(turn, dict) and turn.keys() >= set(keys) for turn in turns):
+            return (
+                f'The column \'{column}\' of {dataset.name} holds no lists of {{"{keys[0]}": ..., "{keys[1]}": ...}}.'
+            )
+    read = {"preference": to_pair, "unpaired": to_labelled_answer}.get(mapping.format)
+    if read and not any(read(row, mapping) for row in _first(dataset)):
+        why = next((explain_row(row, mapping) for row in _first(dataset)), "there are no rows")
+        return f"{dataset.name} cannot be read as '{FORMATS[mapping.format].label}': in the first row {why}."
+    return None
 
 
 def _match(spec: Format, names: dict[str, str]) -> dict[str, str]:
-    """Role → column for each role one of whose aliases is a column."""
+    """Role → column for each role one of whose aliases is a column; required ones have the first choice."""
     found = {}
-    for role in spec.roles:
+    for role in sorted(spec.roles, key=lambda role: not role.required):
         alias = next((alias for alias in role.aliases if names.get(alias, "") not in ("", *found.values())), None)
         if alias is not None:
             found[role.name] = names[alias]
     return found
 
 
-def _names(dataset: Dataset) -> dict[str, str]:
+def _names(dataset: Rows) -> dict[str, str]:
     """Plain name → column; of two alike, the first counts."""
     return {_plain_name(column): column for column in reversed(dataset.columns)}
 
@@ -190,6 +224,6 @@ def _plain_name(column: str) -> str:
     return column.strip().lower().replace(" ", "_").replace("-", "_")
 
 
-def _listed(dataset: Dataset) -> str:
+def _listed(dataset: Rows) -> str:
     shown = ", ".join(map(repr, dataset.columns[:12]))
     return f"{shown} and {len(dataset.columns) - 12} more" if len(dataset.columns) > 12 else shown

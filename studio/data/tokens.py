@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from studio.data.rendering import Rendered, chat_template_of, render, use_template
-from studio.data.templates import CHOOSE_COLUMNS, Mapping, to_messages, to_text
+from studio.data.templates import CHOOSE_COLUMNS, Mapping, explain_row, to_messages, to_text
 from studio.errors import DatasetError, ModelError
 
 __all__ = ["IGNORED", "Encoded", "Report", "encode_chat", "encode_rows", "encode_text", "use_template"]
@@ -99,6 +99,7 @@ class _Counts:
 
     seen: int = 0
     empty: int = 0  # no prompt or no answer
+    why_empty: str = ""  # of the first such row
     too_long: int = 0  # the answer begins beyond the cut-off
     refused: int = 0  # by the chat template
     refusal: str = ""  # its first words on that
@@ -125,6 +126,7 @@ def _rendered(row: dict[str, Any], mapping: Mapping, tokenizer: Any, counts: _Co
     messages = to_messages(row, mapping)
     if messages is None:
         counts.empty += 1
+        counts.why_empty = counts.why_empty or explain_row(row, mapping)
         return None
     try:
         return render(messages, tokenizer)
@@ -190,4 +192,5 @@ def _nothing_left(counts: _Counts, max_length: int) -> DatasetError:
             f"of {max_length:,} tokens before the answer begins, {counts.empty:,} have no answer.",
             remedy="Raise 'Cut-off length', and look at the rows in the Dataset tab.",
         )
-    return DatasetError(f"None of the {counts.seen:,} rows holds anything to learn.", remedy=CHOOSE_COLUMNS)
+    first = f": in the first, {counts.why_empty}" if counts.why_empty else ""
+    return DatasetError(f"None of the {counts.seen:,} rows holds anything to learn{first}.", remedy=CHOOSE_COLUMNS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from studio.data.formats import FORMATS
 from studio.errors import DatasetError
 from studio.objectives import Objective, Prepared, Progress
 from studio.settings import setting
@@ -22,7 +23,7 @@ class NextToken(Objective):
 
     title: ClassVar[str] = "Next token"
     about: ClassVar[str] = "Learns to write the answers of your examples; the prompts themselves are not learnt."
-    formats: ClassVar[tuple[str, ...]] = ("instruction", "prompt_completion", "messages", "conversations", "text")
+    formats: ClassVar[tuple[str, ...]] = tuple(FORMATS)
 
     max_length: int = setting(
         512,

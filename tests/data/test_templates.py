@@ -5,7 +5,7 @@ import pytest
 
 from studio.data.dataset import Dataset
 from studio.data.files import read
-from studio.data.templates import FORMATS, Mapping, as_text, check, detect, to_messages, to_text
+from studio.data.templates import FORMATS, Mapping, as_text, check, detect, to_messages, to_pair, to_text
 from studio.errors import DatasetError
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -32,7 +32,7 @@ def dataset(*rows):
         ),
         ({"Prompt": "a", "reply": "b"}, Mapping("prompt_completion", {"prompt": "Prompt", "completion": "reply"})),
         ({"input": "a", "target": "b"}, Mapping("prompt_completion", {"prompt": "input", "completion": "target"})),
-        ({"text": "a", "label": 1}, Mapping("prompt_completion", {"prompt": "text", "completion": "label"})),
+        ({"text": "a", "label": 1}, Mapping("labelled", {"text": "text", "label": "label"})),
         ({"text": "a"}, Mapping("text", {"text": "text"})),
         ({"messages": TURNS}, Mapping("messages", {"messages": "messages"})),
         ({"conversations": TURNS}, Mapping("messages", {"messages": "conversations"})),
@@ -52,11 +52,6 @@ def test_unknown_columns_are_listed():
     assert "'Columns' in the Dataset tab" in caught.value.remedy
 
 
-def test_preference_pairs_are_refused():
-    with pytest.raises(DatasetError, match=r"holds preference pairs \(chosen/rejected\)"):
-        detect(dataset({"prompt": "a", "chosen": "b", "rejected": "c"}))
-
-
 @needs_shared
 def test_real_files():
     alpaca = read(SHARED / "alpaca_en_demo.json")
@@ -64,8 +59,14 @@ def test_real_files():
     assert mapping.format == "instruction"
     assert len(alpaca.rows) == 999
     assert sum(to_messages(row, mapping) is not None for row in alpaca.rows) > 990
-    with pytest.raises(DatasetError, match="preference pairs"):
-        detect(read(SHARED / "dpo_en_demo.json"))
+
+
+@needs_shared
+def test_real_preference_pairs():
+    pairs = read(SHARED / "dpo_en_demo.json")
+    mapping = detect(pairs)
+    assert mapping == Mapping("preference", {"prompt": "conversations", "chosen": "chosen", "rejected": "rejected"})
+    assert sum(to_pair(row, mapping) is not None for row in pairs.rows) > 290
 
 
 @pytest.mark.parametrize(

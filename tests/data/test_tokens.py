@@ -1,10 +1,12 @@
 import pytest
 
+from studio.data.formats import FORMATS
 from studio.data.rendering import CHAT_TEMPLATES, use_template
 from studio.data.templates import Mapping
 from studio.data.tokens import IGNORED, Encoded, Report, encode_chat, encode_rows, encode_text
 from studio.errors import DatasetError, ModelError
 from studio.models.tiny import tiny_tokenizer
+from studio.objectives.next_token import NextToken
 
 PAIR = Mapping("prompt_completion", {"prompt": "p", "completion": "c"})
 
@@ -182,7 +184,11 @@ def test_text_rows(tokenizer):
     ("rows", "max_length", "says"),
     [
         ([{"p": "hi", "c": "ok"}] * 600, 8, "All 600 rows are longer than the cut-off of 8 tokens before"),
-        ([{"p": "hi", "c": ""}] * 3, 100, "None of the 3 rows holds anything to learn"),
+        (
+            [{"p": "hi", "c": ""}] * 3,
+            100,
+            "None of the 3 rows holds anything to learn: in the first, the answer is empty.",
+        ),
         ([{"p": "hi", "c": ""}, {"p": "hi", "c": "ok"}], 8, "1 have no answer"),
     ],
 )
@@ -190,6 +196,33 @@ def test_when_no_row_is_left(tokenizer, rows, max_length, says):
     with pytest.raises(DatasetError) as caught:
         encode_rows(rows, PAIR, tokenizer, max_length)
     assert says in caught.value.problem
+
+
+def test_rows_of_every_format_are_learnt(tokenizer):
+    asked = {"role": "user", "content": "hi"}
+    wanted = chat([user("hi"), assistant("ok")], tokenizer, 50)
+    rows = {
+        "preference": {"prompt": [asked], "chosen": {"from": "gpt", "value": "ok"}, "rejected": "no"},
+        "unpaired": {"prompt": "hi", "completion": "ok", "label": "good"},
+        "messages": {"messages": [asked, assistant("ok")]},
+        "conversations": {"conversations": [{"from": "human", "value": "hi"}, {"from": "gpt", "value": "ok"}]},
+        "instruction": {"instruction": "hi", "output": "ok"},
+        "labelled": {"text": "hi", "label": "ok"},
+        "prompt_completion": {"prompt": "hi", "completion": "ok"},
+        "text": {"text": "hi"},
+    }
+    assert set(rows) == set(NextToken.formats) == set(FORMATS)
+    for key, row in rows.items():
+        encoded, _ = encode_rows([row], Mapping(key, {role: role for role in row}), tokenizer, 50)
+        assert encoded == ([text("hi", tokenizer, 50)] if key == "text" else [wanted]), key
+
+
+def test_bad_answers_and_rejected_ones_are_never_learnt(tokenizer):
+    rows = [{"p": "hi", "c": "yes", "l": True}, {"p": "hi", "c": "bad", "l": False}]
+    mapping = Mapping("unpaired", {"prompt": "p", "completion": "c", "label": "l"})
+    encoded, report = encode_rows(rows, mapping, tokenizer, 50)
+    assert [learnt(one, tokenizer) for one in encoded] == [["yes<|im_end|>"]]
+    assert report.skipped == 1
 
 
 def test_a_template_that_refuses_says_why(tokenizer):
