@@ -16,6 +16,7 @@ class SetAside:
 
     line: int
     reason: str
+    raw: str = ""  # the row as it stood in the file, cut at 100,000 characters: mended, it can be brought again
 
 
 @dataclass(frozen=True)

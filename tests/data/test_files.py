@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from studio.data.files import read
+from studio.data.files import open_rows, read
 from studio.errors import DatasetError
 
 ROWS = [{"question": "What, then?", "answer": 'A "yes"\nand more'}, {"question": "Größe?", "answer": "42 €"}]
@@ -123,22 +123,21 @@ def test_half_characters_are_replaced_and_whole_ones_kept(write):
         ("a.csv", "question,answer\n", "has no rows"),
         ("a.json", "[]", "has no rows"),
         ("a.csv", b"PK\x03\x04rest of a workbook", "Excel"),
-        ("a.csv", gzip.compress(b"a,b\n1,2\n"), "gzip"),
+        ("a.csv.gz", gzip.compress(gzip.compress(b"a,b\n1,2\n")), "gzip archive within"),
         ("a.json", b"%PDF-1.7 ...", "PDF"),
         ("a.csv", b"a,b\n1,\x00\x01\x02\n", "binary"),
         ("a.txt", bytes(range(128, 256)) * 20, "binary"),
         ("a.xlsx", b"PK\x03\x04", "not of a kind"),
         ("data", "a,b\n1,2\n", "not of a kind"),
         ("a.json", "<!DOCTYPE html><html></html>", "web page"),
-        ("a.json", '[{"a": 1},\n{"a": 2}\n', "line 3"),
+        ("a.json", '[{"a": \n1 2},\n{"a": 2}]', "line 2, column 3"),
         ("a.json", "not json at all", "not valid JSON"),
         ("a.jsonl", '{"a": 1\n{"b": 2\n', "not valid JSON"),
         ("a.json", "[1, 2, 3]", "the first entry is a number, not an object"),
-        ("a.json", '{\n"a": 1\n}', "one object, not a list"),
-        ("a.json", "7", "a number, not a list"),
+        ("a.json", "7", "a number, not an object"),
         ("a.json", "[" * 100_000, "nested too deeply"),
         ("a.jsonl", '{"a": ' + "9" * 5000 + "}", "not valid JSON"),
-        ("a.csv", 'a,b\n1,2\n3,"4\n5,6\n7,8\n', "never closed, in the row that begins on line 3"),
+        ("a.csv", 'a,"b\n1,2\n', "never closed, or not where it should be, in its header on line 1"),
         ("a.parquet", b"PAR1 and then nothing of the kind PAR1", "damaged Parquet"),
         ("a.parquet", "a,b\n1,2\n", "not a Parquet file"),
     ],
@@ -158,7 +157,7 @@ def test_files_that_are_not_there(tmp_path):
     with pytest.raises(DatasetError, match=r"There is no file a\.csv"):
         read(tmp_path / "a.csv")
     (tmp_path / "b.csv").mkdir()
-    with pytest.raises(DatasetError, match=r"b\.csv is a folder"):
+    with pytest.raises(DatasetError, match=r"folder b\.csv holds no source code"):
         read(tmp_path / "b.csv")
     for hostile in ("a\0.csv", "a" * 5000 + ".csv"):
         with pytest.raises(DatasetError):
@@ -169,9 +168,39 @@ def test_an_unreadable_file(tmp_path, monkeypatch):
     path = tmp_path / "a.csv"
     path.write_text("a,b\n1,2\n")
 
-    def refuse(self):
+    def refuse(self, mode):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr("pathlib.Path.read_bytes", refuse)  # chmod does not stop root
+    monkeypatch.setattr("pathlib.Path.open", refuse)  # chmod does not stop root
     with pytest.raises(DatasetError, match=r"a\.csv cannot be read \(Permission denied\)"):
         read(path)
+
+
+def test_rows_come_as_they_are_read(write):
+    reading = open_rows(write("a.jsonl", "".join(f'{{"a": "{number:0100}"}}\n' for number in range(60_000))))
+    rows = iter(reading)
+    assert next(rows) == {"a": f"{0:0100}"}
+    assert 0 < reading.share < 0.5
+    assert sum(1 for _ in rows) == 59_999
+    assert reading.share == 1
+
+
+@pytest.mark.parametrize("longest", [40, 41, 47, 64])
+def test_chunks_may_end_anywhere(write, monkeypatch, longest):
+    """Whatever is cut in two by the end of a chunk is read as if it were not."""
+    monkeypatch.setattr("studio.data.text.CHUNK", longest)
+    wanted = [{"a": "Größe 😀", "b": 'x\r\ny "z"'}, {"a": "12", "b": "\u2028"}] * 3
+    table = "a,b\r\n" + 'Größe 😀,"x\r\ny ""z"""\r\n12,\u2028\r\n' * 3
+    for name, content in (
+        ("a.csv", table),
+        ("b.csv", table.encode("utf-16")),
+        ("a.csv.gz", gzip.compress(table.encode())),
+        ("a.json", json.dumps(wanted)),
+        ("b.json", json.dumps({"rows": wanted}, indent=1, ensure_ascii=False)),
+        ("a.jsonl", "\r\n".join(map(json.dumps, wanted))),
+    ):
+        assert list(open_rows(write(name, content))) == wanted, name
+    numbers = {"data": [{"n": 123456}, {"n": -1.5e3}, 987654]}
+    reading = open_rows(write("c.json", json.dumps(numbers)))
+    assert list(reading) == numbers["data"][:2]
+    assert [(one.line, one.raw) for one in reading.set_aside] == [(3, "987654")]
