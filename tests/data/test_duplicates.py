@@ -126,3 +126,7 @@ def test_what_goes_is_like_a_text_that_stays():
         assert copy.of not in gone
         assert copy.similarity == pytest.approx(alike(chain[copy.index], chain[copy.of]))
         assert copy.similarity >= 0.8
+
+
+def test_a_short_text_is_itself_whatever_follows():
+    assert clusters(["one two", "x y z", "one two", "p q r", "one", "a b c", "one"]) == [[0, 2], [4, 6]]
