@@ -142,7 +142,7 @@ def lines(chunks: Iterator[str], findings: Findings) -> Iterator[str]:
         for piece in io.StringIO(chunk, newline=""):
             if piece[-1] not in "\r\n":  # the line goes on in the next chunk
                 size += len(piece)
-                pieces = [*pieces, piece] if size <= LONGEST else pieces[:1]
+                pieces = [*pieces, piece] if size <= LONGEST else [*pieces, piece][:1]
                 continue
             if size:
                 piece = _joined([*pieces, piece], size, number, findings)
@@ -235,9 +235,9 @@ def _encoding(data: bytes) -> str:
     head = data[: min(4000, len(data) // 4 * 4)]
     if len(head) < 4 or b"\0" not in head:
         return "utf-8"
-    if not any(head[2::4]) and not any(head[3::4]) and any(head[::4]):
+    if not any(head[3::4]) and max(head[2::4]) <= 0x10 and any(head[::4]):  # no character is beyond 0x10ffff
         return "utf-32-le"
-    if not any(head[::4]) and not any(head[1::4]) and any(head[3::4]):
+    if not any(head[::4]) and max(head[1::4]) <= 0x10 and any(head[3::4]):
         return "utf-32-be"
     even, odd = head[::2].count(0), head[1::2].count(0)
     for encoding, zeros, others in (("utf-16-le", odd, even), ("utf-16-be", even, odd)):
