@@ -47,6 +47,18 @@ def copies(texts: Sequence[str], threshold: float = 0.85) -> list[Copy]:
     return sorted(copy for group in _clusters(known, threshold) for copy in _copies(group, known, threshold))
 
 
+def matches(texts: Sequence[str], others: Sequence[str], threshold: float = 0.85) -> list[Copy]:
+    """The texts that are like one of the others, by index; `of` is the place of the likest among `others`."""
+    known = shingles([*texts, *others])
+    count = len(texts)
+    found = []
+    for group in _clusters(known, threshold):
+        distinct = {frozenset(known[index]): index for index in reversed(group) if index >= count}
+        theirs = [(index, set(own)) for own, index in distinct.items()]
+        found += [_likest(index, theirs, known, threshold) for index in group if index < count]
+    return sorted(Copy(copy.index, copy.of - count, copy.similarity) for copy in found if copy)
+
+
 def similarity(one: set[int], other: set[int]) -> float:
     """Jaccard similarity: the share of all shingles that both have."""
     common = len(one & other)
@@ -66,12 +78,18 @@ def bands(threshold: float) -> tuple[int, int]:
 def _copies(group: list[int], known: Shingles, threshold: float) -> Iterator[Copy]:
     kept: list[tuple[int, set[int]]] = []
     for index in group:
-        own = known[index]
-        best = max(((similarity(own, other), -at) for at, other in kept), default=(0.0, 0))
-        if best[0] >= threshold:
-            yield Copy(index, -best[1], best[0])
+        copy = _likest(index, kept, known, threshold)
+        if copy:
+            yield copy
         elif len(kept) < _KEPT:
-            kept.append((index, own))
+            kept.append((index, known[index]))
+
+
+def _likest(index: int, others: list[tuple[int, set[int]]], known: Shingles, threshold: float) -> Copy | None:
+    """The text as a copy of the one that is most like it; None where none reaches the threshold."""
+    own = known[index]
+    score, at = max(((similarity(own, other), -at) for at, other in others), default=(0.0, 0))
+    return Copy(index, -at, score) if score >= threshold else None
 
 
 def _clusters(known: Shingles, threshold: float) -> list[list[int]]:
