@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ SPEAKERS = {
     **dict.fromkeys(_ASSISTANT, "assistant"),
     **dict.fromkeys(("system", "developer"), "system"),
 }
+_TRANSCRIPT = re.compile(r"\n\n(Human|Assistant):")  # how Anthropic's hh-rlhf writes a conversation in one text
 _TOOLS = ("tool", "function", "function_call", "tool_call", "observation", "ipython")
 
 
@@ -36,7 +38,13 @@ def as_text(cell: Any) -> str:
 
 
 def turns_in(cell: Any) -> list[Any] | None:
-    """The list of turns in a cell, or the single one, also as the JSON text CSV files hold. None: no turn at all."""
+    """The list of turns in a cell, or the single one; also as JSON text (as in CSV files) or a transcript that
+
+    begins with a blank line and "Human:". None: no turn at all.
+    """
+    if isinstance(cell, str) and cell.startswith("\n\nHuman:"):
+        _, *parts = _TRANSCRIPT.split(cell)
+        return [{"from": who, "value": said.strip()} for who, said in zip(parts[::2], parts[1::2], strict=True)]
     if isinstance(cell, str) and cell.lstrip().startswith(("[", "{")):
         try:
             cell = json.loads(cell)

@@ -138,6 +138,7 @@ def test_only_the_first_rows_are_looked_at() -> None:
         {"prompt": json.dumps([ASKED]), "chosen": json.dumps(SAID), "rejected": json.dumps([NOT_SAID])},
         {"prompt": "ignored", "chosen": [ASKED, SAID], "rejected": [ASKED, NOT_SAID]},
         {"chosen": [ASKED, SAID], "rejected": NOT_SAID},
+        {"chosen": "\n\nHuman: why\n\nAssistant: so", "rejected": "\n\nHuman: why\n\nAssistant: no"},
         {
             "prompt": [{"from": "human", "value": "why"}],
             "chosen": {"from": "gpt", "value": "so"},

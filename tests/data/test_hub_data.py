@@ -79,7 +79,7 @@ def test_the_hubs_own_parquet_copy_comes_first(online: Any) -> None:
             "big/partial-train/0000.parquet": 7,
             "huge/train-part0/0000.parquet": 1,
             "huge/train-part1/0000.parquet": 1,
-            "default/train/index.duckdb": 99,
+            "default/train/0000.parquet.crc": 99,
         },
         None: {"train.csv": 1},
     })  # fmt: skip
