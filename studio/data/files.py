@@ -12,13 +12,13 @@ from studio.data.code_files import code_rows
 from studio.data.csv_rows import column_names, csv_rows
 from studio.data.dataset import Dataset, SetAside
 from studio.data.json_rows import json_rows, looks_like_json
-from studio.data.text import GZIP, KINDS, LONGEST, Findings, lines, text_of, unpacked
+from studio.data.text import CHUNK, GZIP, KINDS, LONGEST, Findings, lines, text_of, unpacked
 from studio.errors import DatasetError
 
 _TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt")
 SUFFIXES = (*_TEXTS, ".parquet", *(f"{suffix}.gz" for suffix in _TEXTS))
 _PARQUET = b"PAR1"
-_BATCH = 512  # rows of a Parquet file held at a time
+_BATCH = 128  # rows of a Parquet file held at a time
 _BOMB_RATIO, _BOMB_SIZE = 1_000, 4_000_000_000  # declared by a Parquet file: times its size, bytes
 
 Row = dict[str, Any]
@@ -159,7 +159,7 @@ def _parquet_rows(file: BinaryIO, size: int, name: str, findings: Findings) -> I
     import pyarrow.parquet
 
     try:
-        parquet = pyarrow.parquet.ParquetFile(file)
+        parquet = pyarrow.parquet.ParquetFile(file, buffer_size=CHUNK, pre_buffer=False)  # a row group is never held
         declared = sum(parquet.metadata.row_group(group).total_byte_size for group in range(parquet.num_row_groups))
         if declared > _BOMB_SIZE and declared > _BOMB_RATIO * size:
             raise DatasetError(

@@ -76,16 +76,22 @@ COUNT = """
 
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc elsewhere")
 def test_large_files_are_read_in_little_memory(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
     row = '{"instruction": "' + "Größe? " * 20 + '", "output": "' + "y " * 400 + '"}\n'
     record = '"' + "Größe, oder? " * 20 + '","line one\nline two ' + "y " * 350 + '"\n'
     thousands = 120
     _fill(tmp_path / "a.jsonl", "", row, thousands)
     _fill(tmp_path / "a.csv", "instruction,output\n", record, thousands)
     _fill(tmp_path / "b.json", '{"rows": [\n', row.rstrip() + ",\n", thousands)
-    files = [str(tmp_path / name) for name in ("a.jsonl", "a.csv", "b.json")]
+    texts = [f"{number:0<2000}" for number in range(1_000)] * thousands
+    table = pyarrow.table({"a": texts})
+    pyarrow.parquet.write_table(table, tmp_path / "c.parquet", len(texts), use_dictionary=False, compression="none")
+    files = [str(tmp_path / name) for name in ("a.jsonl", "a.csv", "b.json", "c.parquet")]
     command = [sys.executable, "-c", textwrap.dedent(COUNT), *files]
     *counts, peak = map(int, subprocess.run(command, capture_output=True, check=True, text=True).stdout.split())
-    assert counts == [thousands * 1_000] * 3
+    assert counts == [thousands * 1_000] * 4
     assert peak < 250_000
 
 

@@ -65,6 +65,29 @@ def test_parquet_with_nested_columns(tmp_path):
     assert read(tmp_path / "a.csv").rows == rows
 
 
+def test_parquet_that_swells_beyond_measure_is_refused(tmp_path, monkeypatch):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.table({"a": [0] * 1_000_000})  # 8 MB in 5 kB
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet", use_dictionary=False, compression="zstd")
+    assert next(iter(open_rows(tmp_path / "a.parquet"))) == {"a": 0}
+    monkeypatch.setattr("studio.data.files._BOMB_SIZE", 1_000_000)
+    with pytest.raises(DatasetError, match=r"a\.parquet unpacks to 8 MB, which is beyond what is read"):
+        read(tmp_path / "a.parquet")
+
+
+def test_columns_of_parquet_that_share_a_name(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    table = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], names=["a", "a"])
+    pyarrow.parquet.write_table(table, tmp_path / "a.parquet")
+    dataset = read(tmp_path / "a.parquet")
+    assert dataset.rows == [{"a": 1, "a 2": 2}]
+    assert dataset.notes == ("Columns without a name of their own were given one.",)
+
+
 def test_paragraphs_of_a_text_file(write):
     dataset = read(write("a.txt", "One\r\nstill one\r\n \t\r\n\r\nTwo\r\n"))
     assert dataset.rows == [{"text": "One\nstill one"}, {"text": "Two"}]
