@@ -75,7 +75,7 @@ def _short(grammar: Grammar, row: Row, place: int) -> Row:
 
 
 def _long(grammar: Grammar, row: Row, place: int) -> Row:
-    return {"prompt": "".join(RAMBLE.format(n=number) for number in range(1, 61)), "answer": row["answer"]}
+    return {"prompt": "".join(RAMBLE.format(n=number) for number in range(1, 61)).strip(), "answer": row["answer"]}
 
 
 FAULTS: dict[str, tuple[int, Fault]] = {
