@@ -11,7 +11,7 @@ from studio.data.rendering import Rendered, chat_template_of, render, use_templa
 from studio.data.templates import CHOOSE_COLUMNS, Mapping, explain_row, to_messages, to_text
 from studio.errors import DatasetError, ModelError
 
-__all__ = ["IGNORED", "Encoded", "Report", "encode_chat", "encode_rows", "encode_text", "use_template"]
+__all__ = ["IGNORED", "Encoded", "Report", "encode_chat", "encode_rows", "encode_text", "labels_of", "use_template"]
 
 IGNORED = -100  # the label torch's cross-entropy leaves out
 _BATCH = 256  # rows tokenised at once; progress is told after each batch
@@ -151,17 +151,21 @@ def _encode(rendered: list[Rendered], tokenizer: Any, max_length: int) -> list[E
 def _masked(
     ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, int]], max_length: int
 ) -> Encoded | None:
+    labels = labels_of(ids, offsets, spans)[:max_length]
+    if all(label == IGNORED for label in labels[1:]):  # the first token is never predicted
+        return None
+    return Encoded(list(ids[:max_length]), labels, len(ids) > max_length)
+
+
+def labels_of(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[int]:
     """Labels where a token has a character of a span. One that straddles the answer's first is learnt:
 
     tokenizers glue the space in front to a word, and the word must not be lost.
     """
-    labels = [
+    return [
         token if any(start < end_at and begin_at < end for start, end in spans) else IGNORED
         for token, (begin_at, end_at) in zip(ids, offsets, strict=True)
-    ][:max_length]
-    if all(label == IGNORED for label in labels[1:]):  # the first token is never predicted
-        return None
-    return Encoded(list(ids[:max_length]), labels, len(ids) > max_length)
+    ]
 
 
 def _report(encoded: list[Encoded], rows: int) -> Report:
