@@ -19,7 +19,7 @@ TRAIN_ROWS, VALIDATION_ROWS = 180, 36
 SUMMARISE = "Summarise this clinical note in plain sentences."
 PLAN = "Write problem, medication, advice and follow-up of this note as a list."
 LAYOUTS = (
-    "{who} c/o {complaint} {since}. {history}. O/E: {finding}, {vitals}. Imp: {dx}. Rx {rx}. {advice}. {until}",
+    "{who} c/o {complaint} {since}. {history}. O/E: {finding}, {vitals}. Imp: {dx}. Rx {rx} - {advice}. {until}",
     "{who}, {history}, p/w {complaint} {since}. Exam: {vitals}; {finding}. Dx {dx}. Plan: {rx}; {advice}; {until}.",
     "S: {complaint} {since}, {history}. O: {who}, {vitals}, {finding}. A: {dx}. P: {rx}, {advice}, {until}",
     "{who}  - {complaint}, {since}\n{history}\n{vitals} / {finding}\n=> {dx}\n{rx}\n{advice}, {until}",
@@ -96,7 +96,7 @@ def _note(grammar: Grammar, case: Case) -> Note:
         f"{case.diagnosis[1]}. {subject} takes {taken} and is seen again {UNTIL[until]}."
     )
     plan = f"Problem: {case.diagnosis[1]}\nMedication: {taken}\nAdvice: {advice}\nFollow-up: {UNTIL[until]}"
-    return Note(_person(grammar) + text.replace("..", "."), summary, plan)
+    return Note(_person(grammar) + text, summary, plan)
 
 
 def _person(grammar: Grammar) -> str:

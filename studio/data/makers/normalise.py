@@ -31,6 +31,7 @@ _SINGLE, _DOUBLE = re.compile("[‘’‚‛]"), re.compile("[“”„‟]")
 _SPACE = re.compile(r"[^\S\n]{2,}|[^\S\n ]")
 _EDGES = re.compile(r" ?\n ?")
 _GAPS = re.compile(r"\n{3,}")
+_NO_MORE = re.compile(r"\s*\Z")
 
 
 @dataclass(frozen=True)
@@ -180,8 +181,8 @@ def _outside(rules: Rules, pattern: re.Pattern[str], new: str | Callable[[re.Mat
 
 
 def _written_out(match: re.Match[str], forms: dict[str, str]) -> str:
-    """The expansion; a full stop that also ended the sentence stays."""
-    ends = match[0].endswith(".") and not match.string[match.end() :].split("\n", 1)[0].strip()
+    """The expansion; the full stop at the end of a text is also the one of its last sentence."""
+    ends = match[0].endswith(".") and _NO_MORE.match(match.string, match.end())
     return forms[match[0]] + ("." if ends else "")
 
 

@@ -24,6 +24,7 @@ RULES = Rules(TERMS, keep=("MS Contin", "metformin"))
 @pytest.mark.parametrize(
     ("text", "wanted"),
     [
+        ("5mg b.i.d.\n6mg b.i.d.\nstop", "5 mg twice daily\n6 mg twice daily\nstop"),
         ("pt h/o MS, ptosis", "patient history of multiple sclerosis, ptosis"),
         ("Pt well.", "Patient well."),
         ("PT well, ms later", "PT well, ms later"),  # case counts
