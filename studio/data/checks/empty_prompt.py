@@ -15,9 +15,10 @@ class EmptyPrompt(Check):
     severity: ClassVar[Severity] = "error"
 
     def applies(self, mapping: Mapping) -> bool:
-        return bool(roles(mapping, PROMPT)) and mapping.format != "preference"  # its answers may hold the prompt
+        return bool(roles(mapping, PROMPT))
 
     def why(self, row: Row, mapping: Mapping) -> str | None:
+        # In preference pairs the turns of a whole conversation may ask instead.
         asked = any(cell.part == PROMPT and cell.text.strip() for cell in cells(row, mapping))
         if asked or blank(row, mapping):
             return None

@@ -39,6 +39,7 @@ def test_what_is_found(text, masked):
         "version 1.2.3.4 at 192.168.100.200, 2001:0db8:85a3",
         "1700000000000 ms, 12.345.678,90 or 100 200 3000, 3.14159265358979, +1.23456789",
         "pages 0123-0145, 2 +12345678 = 12345680",
+        "472547338\n+960397912423686\n= 4212883012996",
         "sk-learn-is-a-very-long-hyphenated-word",
         "@user, foo@bar and a @ b.c",
         "-----BEGIN PUBLIC KEY-----",

@@ -48,6 +48,12 @@ def test_a_pair_without_a_preference():
     assert not check("equal_pair").applies(PAIR)
 
 
+def test_what_is_asked_may_stand_in_the_answers():
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    assert check("empty_prompt").why({"p": "", "c": turns, "r": "b"}, PREFERENCE) is None
+    assert check("empty_prompt").why({"p": "", "c": "a", "r": "b"}, PREFERENCE) == "nothing in 'p'"
+
+
 @pytest.mark.parametrize(
     ("speakers", "says"),
     [
