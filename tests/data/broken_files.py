@@ -49,6 +49,7 @@ def _json_files() -> dict[str, Broken]:
         ),
         "a list without a comma": _json('[{"a": 1}\n{"a": 2}]', [a], [(2, "a comma is missing before line 2")]),
         "a list damaged at once": _json('[{"a" 1}, {"a": 2}]', refused="is not valid JSON (expecting ':' delimiter"),
+        "lists one after another": _json('[{"a": 1}]\n[{"a": 2}, 7]', [a, b], [(3, "a number, not an object")]),
         "a list in a .jsonl": _lines('[{"a": 1},\n {"a": 2}]', [a, b]),
         "a trailing comma in a list": _json('[{"a": 1}, {"a": 2},]', [a, b]),
         "trailing commas in objects": _lines('{"a": 1,}\n{"a": 2}', [b], [(1, "not JSON: ")]),
@@ -100,7 +101,9 @@ def _tables() -> dict[str, Broken]:
         "only blank lines": _csv("\n\r\n\n", refused="is empty"),
         "quotes and line breaks in cells": _csv('a,b\n"x, ""y""\nz",2\n', [{"a": 'x, "y"\nz', "b": "2"}]),
         "a quotation without an end": _csv(
-            'a,b\n1,2\n5,"6\n3,4\n', [ab, cd], [(3, "a quotation mark that is never closed")]
+            'a,b\n1,2\n5,"6\n3,4\n1,2,3\n',
+            [ab, cd],
+            [(3, "a quotation mark that is never closed"), (5, "3 fields")],
         ),
         "a quotation that ends in another": _csv(
             'a,b\n1,2\n5,"6\n3,4\n1,"2"\n', [ab, cd, ab], [(3, "a quotation mark that is never closed")]

@@ -54,7 +54,9 @@ def test_links_are_not_followed(project):
     (project / "broken.py").symlink_to("nowhere.py")
     if hasattr(os, "mkfifo"):
         os.mkfifo(project / "pipe.py")
-    assert list(open_rows(project)) == before
+    reading = open_rows(project)
+    assert list(reading) == before
+    assert reading.set_aside == []
 
 
 def test_large_and_binary_files_are_set_aside(project):

@@ -57,8 +57,9 @@ def test_noise_far_into_the_file_is_found(monkeypatch):
         decoded(b"a line of text\n" * 500 + random.Random(1).randbytes(20_000))
 
 
-def test_lines_end_as_they_end(monkeypatch):
-    monkeypatch.setattr("studio.data.text.CHUNK", 5)
+@pytest.mark.parametrize("chunk", range(1, 12))
+def test_lines_end_as_they_end(monkeypatch, chunk):
+    monkeypatch.setattr("studio.data.text.CHUNK", chunk)
     wanted = ["one\n", "two\r\n", "three\r", "\r\n", "fo\u2028\x0bur\x85\r\n", "five"]
     findings = Findings()
     assert list(lines(text_of(io.BytesIO("".join(wanted).encode()), "a.txt", findings), findings)) == wanted
