@@ -1,4 +1,4 @@
-"""Small helpers for strings."""
+"""Small functions for strings."""
 
 import re
 import unicodedata
