@@ -11,7 +11,10 @@ from studio.data.rendering import Rendered, chat_template_of, render, use_templa
 from studio.data.templates import CHOOSE_COLUMNS, Mapping, explain_row, to_messages, to_text
 from studio.errors import DatasetError, ModelError
 
-__all__ = ["IGNORED", "Encoded", "Report", "encode_chat", "encode_rows", "encode_text", "labels_of", "use_template"]
+__all__ = [
+    "IGNORED", "Encoded", "Report", "check_tokenizer", "encode_chat", "encode_rows", "encode_text", "labels_of",
+    "use_template",
+]  # fmt: skip
 
 IGNORED = -100  # the label torch's cross-entropy leaves out
 _BATCH = 256  # rows tokenised at once; progress is told after each batch
@@ -44,7 +47,7 @@ def encode_chat(messages: list[dict[str, str]], tokenizer: Any, max_length: int)
     `max_length`. Raises ModelError without a chat template or a fast tokenizer, and jinja2's
     TemplateError where the template refuses the conversation.
     """
-    _check(tokenizer)
+    check_tokenizer(tokenizer)
     return _encode([render(messages, tokenizer)], tokenizer, max_length)[0]
 
 
@@ -73,7 +76,7 @@ def encode_rows(
     the tokenizer cannot do this.
     """
     if mapping.format != "text":
-        _check(tokenizer)
+        check_tokenizer(tokenizer)
     encoded: list[Encoded] = []
     counts = _Counts()
     for batch in _batches(rows):
@@ -105,7 +108,8 @@ class _Counts:
     refusal: str = ""  # its first words on that
 
 
-def _check(tokenizer: Any) -> None:
+def check_tokenizer(tokenizer: Any) -> None:
+    """Raise ModelError where no conversation can be rendered, or no token be told apart as learnt."""
     chat_template_of(tokenizer)
     if not tokenizer.is_fast:
         raise ModelError(
