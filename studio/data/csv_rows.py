@@ -15,6 +15,7 @@ from studio.data.text import Findings, lines
 from studio.errors import DatasetError
 
 _FIELD_LIMIT = 20_000_000  # characters; the csv module's own limit, 131,072, is less than a long article
+_LONGEST = 100_000  # lines of one record; a quotation left open must not gather up the whole file
 _WIDEST = 20_000  # columns
 _DELIMITERS = (",", ";", "\t", "|")
 _NEVER = "\x1f"  # a delimiter no text holds: one column, whose commas are just commas
@@ -72,6 +73,8 @@ class _Feed:
         return self
 
     def __next__(self) -> str:
+        if len(self.taken) > _LONGEST:
+            raise csv.Error("a quotation that does not end")
         line = self.again.popleft() if self.again else next(self.source)
         self.taken.append(line)
         self.number += 1

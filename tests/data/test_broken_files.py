@@ -42,6 +42,14 @@ def test_what_is_set_aside_can_be_brought_again(tmp_path):
     assert [one.raw for one in reading.set_aside] == ['5,"6\n', "3,4,5\n"]
 
 
+def test_a_quotation_left_open_does_not_gather_up_the_file(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('a,b\n1,"2\n' + "3,4\n" * 150_000 + '5,"6"\n')
+    rows = iter(open_rows(path))
+    assert next(rows) == {"a": "3", "b": "4"}
+    assert sum(1 for _ in rows) == 150_000
+
+
 def test_bad_rows_do_not_fill_the_memory(tmp_path):
     path = tmp_path / "a.jsonl"
     path.write_text('{"a": 1}\n' + f"{'x' * 101_000}\n" * 600)
