@@ -72,7 +72,11 @@ def _shape(values: Values) -> tuple[bool, str | None]:
     except TooLong:
         key = _move_to_list(values, None)
         return key is None, key
-    except ValueError:
+    except ValueError:  # a damaged line, or a damaged list under a key
+        start, key = values.at, _move_to_list(values, None)
+        if key in _WRAPPERS:
+            return False, key
+        values.at = start
         return True, None
     if not behind.strip():
         key = _wrapper(first)

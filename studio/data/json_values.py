@@ -164,7 +164,7 @@ def after_blanks(text: str, start: int) -> int:
 def said(error: ValueError, line: int) -> str:
     """What is wrong and where; `line` is that on which the text begins."""
     if isinstance(error, json.JSONDecodeError):
-        what = f"{error.msg[0].lower()}{error.msg[1:]}"
+        what = f"{error.msg[0].lower()}{error.msg[1:]}".removesuffix(" at")
         return f"{what} at line {line + error.lineno - 1}, column {error.colno}"
     return str(error)[:200]
 

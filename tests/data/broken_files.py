@@ -78,6 +78,12 @@ def _json_files() -> dict[str, Broken]:
         "roles unknown and in no order": _lines(json.dumps({"messages": turns}), [{"messages": turns}]),
         "a list under a key": _json('{"total": 2, "rows": [{"a": 1}, {"a": 2}]}', [a, b], notes=["the list 'rows'"]),
         "a list under a key, with others": _json('{"data": [{"a": 1}, 7], "x": [{}]}', [a], [(2, "a number, not")]),
+        "a truncated list under a key": _json(
+            '{"data": [\n{"a": 1},\n{"a": 2},\n{"a', [a, b], [(3, "unterminated string starting at line 4")]
+        ),
+        "a broken first line with a list": _lines(
+            '{"tags": [{"a": 1}, \n{"a": 1}\n{"a": 2}', [a, b], [(1, "not JSON: ")]
+        ),
         "comments": _lines('// rows\n{"a": 1}\n# more\n{"a": 2}', [a, b], [(1, "not JSON: "), (3, "not JSON: ")]),
         "single quotes": _lines("{'a': 1}\n{'a': 2}", refused="is not valid JSON (expecting property name"),
         "a number": _json("7", refused="the first entry is a number, not an object"),
