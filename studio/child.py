@@ -1,0 +1,166 @@
+"""A child process that answers requests, so that the page need not hold what they take.
+
+It is talked to over two pipes, one JSON object a line. Requests: {"id", ...} and {"stop": id}. Replies:
+{"id", ...} as often as the answer has parts, then {"id", "ended": true} or {"id", "error": [kind, problem, remedy]}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from studio.errors import DatasetError, ModelError, StudioError, explain
+from studio.jobs import worker_environment
+
+IDLE_SECONDS = 900.0  # after which a child gives its memory back
+
+_KINDS: dict[str, type[StudioError]] = {"DatasetError": DatasetError}
+
+
+class Child:
+    """The parent's side. One request at a time; the process starts at the first one, and again if it ended."""
+
+    def __init__(self, module: str, log: Path, problem: str, remedy: str) -> None:
+        """`problem` and `remedy` are what a person reads when the process dies during a request."""
+        self._module, self._log, self._death = module, log, (problem, remedy)
+        self._turn = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._asked = 0
+
+    def ask(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
+        """The parts of the answer. Raises StudioError. Closing the iterator ends the answer."""
+        with self._turn:
+            self._asked += 1
+            try:
+                process = self._start()
+                _send(process, {"id": self._asked, **request})
+                yield from self._replies(process, self._asked)
+            except (OSError, ValueError):
+                self.close()
+                raise ModelError(self._death[0], remedy=self._death[1]) from None
+
+    def _replies(self, process: subprocess.Popen[bytes], asked: int) -> Generator[dict[str, Any], None, None]:
+        assert process.stdout is not None
+        try:
+            while True:
+                reply = json.loads(process.stdout.readline() or b"x")  # b"x": the pipe's end, a ValueError
+                if reply["id"] != asked:
+                    continue
+                if "error" in reply:
+                    kind, problem, remedy = reply["error"]
+                    raise _KINDS.get(kind, ModelError)(problem, remedy=remedy)
+                if "ended" in reply:
+                    return
+                yield reply
+        except GeneratorExit:
+            with contextlib.suppress(OSError, ValueError):  # it may have ended before us
+                _send(process, {"stop": asked})
+            raise
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        if self._process is not None and self._process.poll() is None:
+            return self._process
+        self.close()
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", self._module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=worker_environment(),
+                start_new_session=True,
+            )
+        return self._process
+
+    def close(self) -> None:
+        """End the process and free its memory; the next request starts another."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout):
+                if pipe is not None:
+                    with contextlib.suppress(OSError):
+                        pipe.close()
+
+
+def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+
+
+# -- in the process ---------------------------------------------------------------------------------
+
+
+class Reply(Protocol):
+    """Sends a part of the answer."""
+
+    def __call__(self, **values: Any) -> None: ...
+
+
+Answer = Callable[[dict[str, Any], Reply, Callable[[], bool]], None]  # (request, reply, whether to stop)
+
+
+def serve(answer: Answer, idle_seconds: float = IDLE_SECONDS) -> None:
+    """Answer until the parent is gone, or nobody has asked for that long."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what libraries print must not be taken for a reply
+    inbox = _Inbox()
+    threading.Thread(target=inbox.listen, daemon=True).start()
+    while (request := inbox.next(idle_seconds)) is not None:
+        asked = request["id"]
+        reply = _replier(replies, asked)
+        try:
+            answer(request, reply, lambda asked=asked: inbox.stopped(asked))
+            reply(ended=True)
+        except BaseException as error:
+            traceback.print_exc()
+            said = explain(error)
+            reply(error=[type(said).__name__, said.problem, said.remedy])
+
+
+def _replier(replies: IO[bytes], asked: int) -> Reply:
+    def reply(**values: Any) -> None:
+        replies.write(json.dumps({"id": asked, **values}).encode() + b"\n")
+        replies.flush()
+
+    return reply
+
+
+class _Inbox:
+    """Read in a thread of its own, so that a stop is heard while an answer is being made."""
+
+    def __init__(self) -> None:
+        self._requests: queue.Queue[dict[str, Any] | None] = queue.Queue()
+        self._stopped: set[int] = set()
+        self._over = False
+
+    def listen(self) -> None:
+        # Not sys.stdin, whose lock this thread would hold for ever: Python aborts over that when it ends.
+        for line in os.fdopen(os.dup(0), "rb"):
+            message = json.loads(line)
+            if "stop" in message:
+                self._stopped.add(message["stop"])
+            else:
+                self._requests.put(message)
+        self._over = True
+        self._requests.put(None)
+
+    def next(self, seconds: float) -> dict[str, Any] | None:
+        try:
+            return self._requests.get(timeout=seconds)
+        except queue.Empty:
+            return None
+
+    def stopped(self, asked: int) -> bool:
+        return self._over or asked in self._stopped
