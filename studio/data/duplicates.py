@@ -7,6 +7,7 @@ candidates; a pair counts when the Jaccard similarity of its shingles reaches th
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -97,11 +98,13 @@ def _clusters(known: Shingles, threshold: float) -> list[list[int]]:
     distinct = _distinct(known)
     for bucket in _buckets(known, distinct, threshold):
         _compare(bucket, join)
+    firsts = [leader(first) if first >= 0 else -1 for first in distinct.tolist()]
+    shared = {first for first, count in Counter(firsts).items() if count > 1 and first >= 0}
     groups: dict[int, list[int]] = {}
-    for index, first in enumerate(distinct.tolist()):
-        if first >= 0:
-            groups.setdefault(leader(first), []).append(index)
-    return sorted(group for group in groups.values() if len(group) > 1)
+    for index, first in enumerate(firsts):
+        if first in shared:
+            groups.setdefault(first, []).append(index)
+    return list(groups.values())
 
 
 def _distinct(known: Shingles) -> Any:
