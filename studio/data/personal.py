@@ -61,10 +61,12 @@ class Found:
 def find(text: str) -> list[Found]:
     """What is there, in the text's order; nothing overlaps."""
     found: list[Found] = []
+    taken = bytearray(len(text))
     for kind, pattern, length in _SEARCHES:
         for match in pattern.finditer(text):
             start, end = match.start(), match.start() + length(match[0])
-            if end > start and all(end <= other.start or start >= other.end for other in found):
+            if end > start and not any(taken[start:end]):
+                taken[start:end] = b"\1" * (end - start)
                 found.append(Found(start, end, kind))
     return sorted(found, key=lambda each: each.start)
 
