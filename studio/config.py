@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -37,7 +37,31 @@ class DatasetSettings(Settings):
         help="This part of the rows is never trained on and tells whether the model learnt or memorised. "
         "Unused where the data set brings its own held-out rows.",
     )
-    # Set under 'Columns' in the Dataset tab rather than in the form; None: as stored, else detected.
+    test_share: float = setting(
+        0.0,
+        "Test share",
+        ge=0,
+        lt=1,
+        advanced=True,
+        help="This part is set apart too and never looked at while training: for a last, honest score.",
+    )
+    split: Literal["random", "stratified", "grouped", "clusters"] = setting(
+        "random",
+        "How rows are held out",
+        advanced=True,
+        help="'stratified' keeps the shares of each value of a column, 'grouped' keeps rows with the same value "
+        "together, 'clusters' keeps near duplicates together. Equal rows always stay on one side.",
+    )
+    split_column: str = setting(
+        "",
+        "Column to split by",
+        advanced=True,
+        max_length=500,
+        help="For 'stratified' and 'grouped'.",
+    )
+    # Not in the form. The version: the current one unless named; a run's config says which it used.
+    version: str = Field(default="", max_length=64)
+    # Set under 'Columns' in the Dataset tab; None: as stored, else detected.
     format: str | None = None
     columns: dict[str, str] = Field(default_factory=dict)
 

@@ -17,8 +17,8 @@ DISK_NEEDED = 500_000_000  # bytes; adapter, log and some air
 def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     """`config` with its data found, its columns settled and its path absolute. Raises StudioError.
 
-    What a run used must be readable from its config later, so the mapping that was detected or
-    stored with the data set is written into it.
+    What a run used must be readable from its config later, so the version of the data set, and the
+    mapping that was detected or stored with it, are written into it.
     """
     free = shutil.disk_usage(workspace.root).free
     if free < DISK_NEEDED:
@@ -27,7 +27,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             remedy="Free at least 500 MB (old runs are under 'runs'), or choose another folder with --workspace.",
         )
     check_name(config.model)
-    opened = open_source(config.dataset.source, workspace, config.dataset.mapping())
+    opened = open_source(config.dataset.source, workspace, config.dataset.mapping(), config.dataset.version)
     known = type(config.objective).formats
     if known and opened.mapping.format not in known:
         raise DatasetError(
@@ -35,7 +35,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             remedy=f"It learns from: {', '.join(known)}. Choose another format in the Dataset tab.",
         )
     held_out = config.dataset.validation_share > 0 or opened.validation is not None
-    if held_out and opened.validation is None and len(opened.train.rows) < 2:
+    if held_out and opened.validation is None and opened.train.total < 2:
         raise ConfigError(
             "There is only one row, so none can be held out.",
             remedy="Set 'Held-out share' to 0, or bring more rows.",
@@ -44,6 +44,11 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     if opened.path is not None:
         source = str(Path(opened.path).resolve())
     dataset = config.dataset.model_copy(
-        update={"source": source, "format": opened.mapping.format, "columns": dict(opened.mapping.columns)}
+        update={
+            "source": source,
+            "version": opened.version,
+            "format": opened.mapping.format,
+            "columns": dict(opened.mapping.columns),
+        }
     )
     return config.model_copy(update={"dataset": dataset})

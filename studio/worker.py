@@ -47,10 +47,10 @@ class Job:
 
     def run(self) -> None:
         """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
-        opened, held_out = self._read_data()
+        train, held_out, mapping = self._read_data()
         loaded = self._load_model()
         model = self._attach(loaded)
-        prepared = self._tokenise(opened, held_out, loaded.tokenizer)
+        prepared = self._tokenise(train, held_out, mapping, loaded.tokenizer)
         self._train(model, loaded, prepared)
         self._save(model)
         if self.folder.stop_flag.exists():
@@ -59,16 +59,20 @@ class Job:
 
     # -- phases ----------------------------------------------------------------------------------
 
-    def _read_data(self) -> tuple[Any, Any]:
-        from studio.data.library import open_source, train_and_held_out
+    def _read_data(self) -> tuple[Any, Any, Any]:
+        from studio.data.library import divided, open_source
 
         self._phase("Preparing data")
-        opened = open_source(self.config.dataset.source, self.workspace, self.config.dataset.mapping())
-        train, held_out = train_and_held_out(opened, self.config.dataset.validation_share, self.config.seed)
-        self._keep_held_out(held_out, opened.mapping)
-        for row in opened.train.set_aside[:5]:
+        chosen = self.config.dataset
+        opened = open_source(chosen.source, self.workspace, chosen.mapping(), chosen.version)
+        shares = (chosen.validation_share, chosen.test_share)
+        sides = divided(opened, shares, self.config.seed, chosen.split, chosen.split_column)
+        self._keep_held_out(sides.validation, opened.mapping)
+        for row in sides.train.set_aside[:5]:
             self.events.append(Note(text=f"Line {row.line} of {opened.title} was left out: {row.reason}"))
-        return replace(opened, train=train), held_out
+        if sides.test is not None:
+            self.events.append(Note(text=f"{len(sides.test.rows):,} rows are set apart for a last score."))
+        return sides.train, sides.validation, opened.mapping
 
     def _keep_held_out(self, held_out: Any, mapping: Any) -> None:
         from studio.data.templates import to_messages
@@ -110,15 +114,15 @@ class Job:
         )
         return model
 
-    def _tokenise(self, opened: Any, held_out: Any, tokenizer: Any) -> Any:
+    def _tokenise(self, train: Any, held_out: Any, mapping: Any, tokenizer: Any) -> Any:
         self._phase("Preparing data")
         training = self.config.training
         if held_out is not None:
             held_out = replace(held_out, rows=held_out.rows[: training.eval_rows])
         prepared = self.config.objective.prepare(
-            opened.train,
+            train,
             held_out,
-            opened.mapping,
+            mapping,
             tokenizer,
             lambda done, total: self.progress("Preparing data", done, total, "rows"),
         )
@@ -131,7 +135,7 @@ class Job:
                 skipped_rows=report.skipped,
                 tokens=report.tokens,
                 trained_tokens=report.trained_tokens,
-                fingerprint=opened.train.fingerprint,
+                fingerprint=train.fingerprint,
             )
         )
         return prepared

@@ -49,13 +49,15 @@ class Workspace:
         self.runs = self.root / "runs"
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
+        self.cache = self.root / "cache"  # what can be made again: files as Parquet
+        self.downloads = self.cache / "downloads"  # files made for a browser to fetch
         self.server_lock = self.root / "server.lock"
         self.device_lock = self.root / "device.lock"
 
     def create(self) -> Workspace:
         """Make the folders. Raises RunError where that cannot be done."""
         try:
-            for folder in (self.runs, self.models, self.datasets):
+            for folder in (self.runs, self.models, self.datasets, self.downloads):
                 folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise RunError(

@@ -6,13 +6,16 @@ import functools
 import html
 import inspect
 import os
+import typing
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
 
+from studio.data.draft import Desk
 from studio.errors import StudioError
+from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.responder import Responder
 from studio.store import State, Store
@@ -21,6 +24,8 @@ from studio.workspace import Workspace
 # Quick handlers: no queue, no spinner, and not listed as an API.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
+# Without a spinner, but through the queue: only then does Gradio tell listeners that a gr.State changed.
+HEARD: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 
 @dataclass(frozen=True)
@@ -34,6 +39,8 @@ class Page:
     store: Store
     jobs: Jobs
     responder: Responder
+    inspector: Inspector
+    desk: Desk
     tabs: gr.Tabs
     run: gr.State
     source: gr.State
@@ -49,23 +56,28 @@ def said(handler: Callable[..., Any]) -> Callable[..., Any]:
 
     if inspect.isgeneratorfunction(getattr(handler, "func", handler)):
 
-        @functools.wraps(handler)
         def pieces(*args: Any, **kwargs: Any) -> Any:
             try:
                 yield from handler(*args, **kwargs)
             except StudioError as error:
                 raise message(error) from None
 
-        return pieces
+        return _like(handler, pieces)
 
-    @functools.wraps(handler)  # gradio reads the signature to see who wants the event or the request
     def whole(*args: Any, **kwargs: Any) -> Any:
         try:
             return handler(*args, **kwargs)
         except StudioError as error:
             raise message(error) from None
 
-    return whole
+    return _like(handler, whole)
+
+
+def _like(handler: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., Any]:
+    """`wrapper` with the handler's signature and types: Gradio looks there for who wants the event or the request."""
+    functools.update_wrapper(wrapper, handler)
+    wrapper.__annotations__ = typing.get_type_hints(getattr(handler, "func", handler))
+    return wrapper
 
 
 def run_choices(states: list[State]) -> list[tuple[str, str]]:

@@ -30,12 +30,14 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tabs
+from studio.data.draft import Desk
 from studio.errors import RunError
+from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.responder import Responder
 from studio.store import Store
 from studio.workspace import Workspace
-from tabs import _live
+from tabs import _downloads, _live
 from tabs._shared import QUIET, Page
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -52,13 +54,13 @@ def tab_modules() -> list[ModuleType]:
     return sorted(found, key=lambda module: module.ORDER)
 
 
-def build(workspace: Workspace, store: Store, jobs: Jobs, responder: Responder) -> gr.Blocks:
+def build(workspace: Workspace, store: Store, jobs: Jobs, responder: Responder, inspector: Inspector) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         gr.HTML('<header class="studio"><h1>Finetune Studio</h1></header>', apply_default_css=False)
         run, source = gr.State(""), gr.State("")  # not inside the strip, which counts its children
         with gr.Tabs(elem_id="tabs") as strip:
-            page = Page(workspace, store, jobs, responder, strip, run, source)
+            page = Page(workspace, store, jobs, responder, inspector, Desk(), strip, run, source)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
@@ -80,7 +82,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     """The web application over one workspace. `hosts` are names it may be reached under beside loopback's."""
     store = Store(workspace)
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
-    responder = Responder(workspace)
+    responder, inspector = Responder(workspace), Inspector(workspace)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -90,17 +92,19 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
         finally:
             jobs.close()
             responder.close()
+            inspector.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.jobs = jobs
     app.include_router(_live.router(store, jobs))
+    app.include_router(_downloads.router(workspace))
     app.add_middleware(SameOrigin)
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, responder),
+        build(workspace, store, jobs, responder, inspector),
         path="/",
         theme=_theme(),
         css=css,

@@ -80,7 +80,7 @@ def code_rows(folder: Path, name: str, findings: Findings) -> Iterator[tuple[flo
     `path` is relative, with forward slashes. Links are not followed; empty files are left out; large and
     binary ones are set aside, `line` being the file's place. Raises DatasetError where there is no source.
     """
-    paths = sorted(_sources(folder))
+    paths = sorted(sources(folder))
     if not paths:
         raise DatasetError(
             f"The folder {name} holds no source code.", remedy="Choose a file in it, or a folder with source files."
@@ -93,7 +93,7 @@ def code_rows(folder: Path, name: str, findings: Findings) -> Iterator[tuple[flo
             yield place / len(paths), {"path": shown, "language": language, "text": text}
 
 
-def _sources(folder: Path) -> Iterator[str]:
+def sources(folder: Path) -> Iterator[str]:
     """Relative paths of all regular files of a known language."""
     for place, folders, files in os.walk(folder):  # which does not follow links to folders
         folders[:] = [one for one in folders if not one.startswith(".") and one.lower() not in _NOT_OURS]

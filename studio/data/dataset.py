@@ -1,10 +1,9 @@
-"""Rows as they stand in a file, and the seeded split that keeps some of them unseen."""
+"""Rows in memory, and those of a file that could not be read."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import random
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -41,31 +40,3 @@ class Dataset:
 def canonical(row: dict[str, Any]) -> str:
     """One spelling for equal rows: JSON with sorted keys, ASCII only, other types as their text."""
     return json.dumps(row, sort_keys=True, separators=(",", ":"), default=str)
-
-
-def split(rows: list[dict[str, Any]], share: float, seed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(train, held out), each in the file's order; about `share` of the rows are held out.
-
-    Equal rows stand on one side only, or the held-out score would measure memory. Both sides get at
-    least one row when `share` > 0, unless all rows are equal: then none is held out.
-    """
-    groups: dict[str, list[int]] = {}
-    for index, row in enumerate(rows):
-        groups.setdefault(canonical(row), []).append(index)
-    if share <= 0 or len(groups) < 2:
-        return list(rows), []
-    held = _held_indices(list(groups.values()), min(round(len(rows) * share), len(rows) - 1), seed)
-    return (
-        [row for index, row in enumerate(rows) if index not in held],
-        [row for index, row in enumerate(rows) if index in held],
-    )
-
-
-def _held_indices(groups: list[list[int]], target: int, seed: int) -> set[int]:
-    """Indices of whole groups, at most `target` of them but never none."""
-    random.Random(seed).shuffle(groups)  # noqa: S311 - a split anyone can repeat, not a secret
-    held: set[int] = set()
-    for group in groups:
-        if len(held) + len(group) <= target:
-            held.update(group)
-    return held or set(min(groups, key=len))

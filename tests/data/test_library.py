@@ -27,7 +27,7 @@ def upload(tmp_path):
 
 def test_an_upload_can_be_listed_opened_and_removed(workspace, upload):
     name = library.add(workspace, upload, "My Data!.csv")
-    assert library.names(workspace)[0] == library.Choice(name, "My Data!", "upload")
+    assert library.names(workspace)[0] == library.Choice(name, "My Data!", "yours")
     opened = library.open_source(name, workspace)
     assert opened.title == "My Data!"
     assert opened.train.name == "My Data!.csv"
@@ -47,7 +47,7 @@ def test_the_same_file_twice_is_one_upload(workspace, upload):
     upload.write_text(CSV + "g,h,i\n")
     second = library.add(workspace, upload, "one.csv")
     assert second != first
-    assert {choice.name for choice in library.names(workspace) if choice.kind == "upload"} == {first, second}
+    assert {choice.name for choice in library.names(workspace) if choice.kind == "yours"} == {first, second}
 
 
 def test_uploads_are_listed_newest_first(workspace, upload, monkeypatch):
@@ -56,7 +56,7 @@ def test_uploads_are_listed_newest_first(workspace, upload, monkeypatch):
         monkeypatch.setattr("time.time", lambda second=second: second)
         upload.write_text(f"{CSV}{second},x,y\n")
         names.append(library.add(workspace, upload, "a.csv"))
-    listed = [choice.name for choice in library.names(workspace) if choice.kind == "upload"]
+    listed = [choice.name for choice in library.names(workspace) if choice.kind == "yours"]
     assert listed == [names[1], names[2], names[0]]
 
 
@@ -66,8 +66,8 @@ def test_uploads_are_listed_newest_first(workspace, upload, monkeypatch):
 def test_hostile_names_stay_in_the_folder(workspace, upload, original):
     name = library.add(workspace, upload, original)
     assert [path.name for path in workspace.datasets.iterdir()] == [name]
-    assert sorted(path.name for path in (workspace.datasets / name).iterdir()) == ["about.json", "data.csv"]
-    (choice,) = (choice for choice in library.names(workspace) if choice.kind == "upload")
+    assert sorted(path.name for path in (workspace.datasets / name).iterdir()) == ["about.json", "versions"]
+    (choice,) = (choice for choice in library.names(workspace) if choice.kind == "yours")
     assert choice.title.isprintable()
     assert not set("/\\") & set(choice.title)
     assert len(choice.title) <= 80
@@ -88,13 +88,13 @@ def test_a_copy_that_fails_leaves_nothing(workspace, upload, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("shutil.copyfile", full)
+    monkeypatch.setattr("studio.data.collection.write_rows", full)
     with pytest.raises(DatasetError, match="No space left"):
         library.add(workspace, upload, "a.csv")
     assert list(workspace.datasets.iterdir()) == []
 
 
-@pytest.mark.parametrize("name", ["..", "../runs", "x/../../y", "", "a-00000000", ".hidden-00000000", "a\0-00000000"])
+@pytest.mark.parametrize("name", ["../runs", "x/../../y", "", "a-00000000", ".hidden-00000000", "a\0-00000000"])
 def test_names_that_are_none(workspace, name):
     for use in (library.open_source, lambda name, workspace: library.remove(workspace, name)):
         with pytest.raises(DatasetError):
@@ -135,7 +135,8 @@ def test_a_file_by_its_path_is_read_again_when_it_changed(workspace, tmp_path):
     path.write_text('{"prompt": "a", "completion": "b"}\n')
     opened = library.open_source(str(path), workspace)
     assert opened.path == path
-    assert library.open_source(str(path), workspace).train is opened.train
+    assert library.open_source(str(path), workspace).train == opened.train
+    assert len(list(workspace.cache.glob("*.parquet"))) == 1
     path.write_text('{"prompt": "a", "completion": "changed"}\n')
     assert library.open_source(str(path), workspace).train.rows[0]["completion"] == "changed"
 
@@ -145,8 +146,12 @@ def test_the_samples(workspace):
     assert sample.licence == "CC0-1.0"
     opened = library.open_source("customer_messages", workspace)
     assert opened.validation is not None
-    assert (len(opened.train.rows), len(opened.validation.rows)) == (600, 100)
-    assert library.train_and_held_out(opened, 0.5, seed=0) == (opened.train, opened.validation)
+    assert (opened.train.total, opened.validation.total) == (600, 100)
+    sides = library.divided(opened, (0.5, 0.0), seed=0)
+    assert (sides.train, sides.validation, sides.test) == (opened.train.load(), opened.validation.load(), None)
+    sides = library.divided(opened, (0.5, 0.1), seed=0)
+    assert sides.test is not None
+    assert (len(sides.train.rows), len(sides.test.rows)) == (540, 60)
     with pytest.raises(DatasetError, match="sample cannot be changed"):
         library.remove(workspace, "customer_messages")
     with pytest.raises(DatasetError, match="sample cannot be changed"):
@@ -157,11 +162,12 @@ def test_held_out_rows_are_split_off(workspace, tmp_path):
     path = tmp_path / "mine.json"
     path.write_text(json.dumps([{"prompt": str(number), "completion": "x"} for number in range(10)]))
     opened = library.open_source(str(path), workspace)
-    train, held_out = library.train_and_held_out(opened, 0.2, seed=3)
-    assert held_out is not None
-    assert (len(train.rows), len(held_out.rows)) == (8, 2)
-    assert train.fingerprint != opened.train.fingerprint
-    assert library.train_and_held_out(opened, 0, seed=3)[1] is None
+    sides = library.divided(opened, (0.2, 0.1), seed=3)
+    assert sides.validation is not None
+    assert sides.test is not None
+    assert (len(sides.train.rows), len(sides.validation.rows), len(sides.test.rows)) == (7, 2, 1)
+    assert sides.train.fingerprint != opened.train.load().fingerprint
+    assert library.divided(opened, (0, 0), seed=3).validation is None
 
 
 def test_the_page_can_use_it_without_torch():

@@ -1,0 +1,26 @@
+// Histograms of token lengths. The value is {charts: [{name, edges, rows, cut}]}; `cut` is the cut-off, where it counts.
+const color = (name) => getComputedStyle(document.body).getPropertyValue(name).trim() || "#888";
+const draw = () => {
+  const box = element.querySelector(".lengths");
+  const charts = props.value?.charts || [];
+  box.replaceChildren(...charts.map((_, i) => { const node = document.createElement("div"); node.className = `chart${i ? "" : " wide"}`; return node; }));
+  const ink = color("--body-text-color"), grid = color("--border-color-primary");
+  charts.forEach((chart, i) => {
+    const widths = chart.rows.map((_, k) => chart.edges[k + 1] - chart.edges[k]);
+    const cut = chart.cut ? [{ type: "line", x0: chart.cut, x1: chart.cut, yref: "paper", y0: 0, y1: 1, line: { color: "#dc2626", width: 2, dash: "dash" } }] : [];
+    const over = chart.rows.map((_, k) => chart.cut && chart.edges[k] >= chart.cut);
+    Plotly.newPlot(box.children[i], [{
+      type: "bar", x: chart.edges.slice(0, -1), y: chart.rows, width: widths, offset: 0,
+      marker: { color: over.map((each) => (each ? "#dc2626" : color("--live-b"))) },
+      hovertemplate: "%{y} rows<extra></extra>",
+    }], {
+      title: { text: chart.name, x: 0.01, font: { size: 14 } }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
+      font: { color: ink, family: "system-ui, sans-serif", size: 11 }, margin: { l: 48, r: 12, t: 34, b: 40 }, bargap: 0.02,
+      xaxis: { title: { text: "tokens" }, gridcolor: grid, zerolinecolor: grid }, yaxis: { title: { text: "rows" }, gridcolor: grid, zerolinecolor: grid },
+      shapes: cut, annotations: chart.cut ? [{ x: chart.cut, y: 1, yref: "paper", text: `cut-off ${chart.cut}`, showarrow: false, xanchor: "left", font: { color: "#dc2626" } }] : [],
+      showlegend: false,
+    }, { displayModeBar: false, responsive: true });
+  });
+};
+watch("value", draw);
+draw();

@@ -1,0 +1,295 @@
+"""Unsaved changes of a data set: done, undone, done again, kept on disk at once, saved as a version.
+
+`draft/` holds one Parquet file a change, numbered from 1, and `draft.json` with the version they lie
+over and how many of them count: undo takes one off that number, and the next new change drops what
+was undone. A crash loses nothing that a person saw done.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+
+from studio.data import collection
+from studio.data.changes import Change, folded, inverse
+from studio.data.collection import Kept, Version
+from studio.data.parquet import Writer, batches_of, schema_of
+from studio.data.table import Table
+from studio.errors import DatasetError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One change of the history."""
+
+    what: str
+    who: str
+    when: float  # seconds since the epoch
+    rows: int
+    undone: bool
+
+
+def _alone(method: Callable[Concatenate[Draft, P], R]) -> Callable[Concatenate[Draft, P], R]:
+    """One change at a time, whoever makes it."""
+
+    @functools.wraps(method)
+    def locked(self: Draft, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self.lock:
+            return method(self, *args, **kwargs)
+
+    return locked
+
+
+class Draft:
+    """A data set opened for editing. One object a data set and process: `lock` keeps editors in turn."""
+
+    def __init__(self, kept: Kept) -> None:
+        self.kept = kept
+        self.lock = threading.RLock()
+        self.folder = kept.folder / "draft"
+        self._open()
+
+    def _open(self) -> None:
+        state = self._state()
+        self.base: str = state["base"]
+        self.head: int = state["head"]
+        self.table = Table(self.kept.path(self.base))
+        if self.head:
+            self.table.apply(folded(_read(self._file(number)) for number in range(1, self.head + 1)))
+
+    @_alone
+    def do(self, make: Callable[[Table], Change], who: str) -> Change:
+        """Make a change and lay it over the rows; it is on disk before this returns."""
+        change = make(self.table)
+        for number in self._numbers():
+            if number > self.head:
+                self._file(number).unlink()
+        number = self.head + 1
+        self.folder.mkdir(exist_ok=True)
+        try:
+            _write(self._file(number), change, who)
+        except OSError as error:
+            raise DatasetError(
+                f"The change cannot be kept ({error.strerror or error}).", remedy="Free some space and try again."
+            ) from None
+        self.table.apply(change.table)
+        self._set_head(number)
+        return change
+
+    @_alone
+    def undo(self) -> str:
+        """Take the last change back; what it was, in words."""
+        if not self.head:
+            raise DatasetError("There is nothing to undo.", remedy="Changes made before the last save stay.")
+        self.table.apply(inverse(_read(self._file(self.head))))
+        self._set_head(self.head - 1)
+        return _about(self._file(self.head + 1))["what"]
+
+    @_alone
+    def redo(self) -> str:
+        """Do the change again that was undone last; what it was, in words."""
+        path = self._file(self.head + 1)
+        if not path.exists():
+            raise DatasetError("There is nothing to do again.", remedy="Only what was undone can be done again.")
+        self.table.apply(_read(path))
+        self._set_head(self.head + 1)
+        return _about(path)["what"]
+
+    @_alone
+    def save(self, who: str) -> Version:
+        """The rows as they are now, as a new version; the history goes with it. Nothing to save: DatasetError."""
+        if not self.head:
+            raise DatasetError("There is nothing to save.", remedy="The data set is as it was saved last.")
+        what = [entry.what for entry in self.history() if not entry.undone]
+        version = collection.new_version(
+            self.kept, functools.partial(write_table, self.table), parent=self.base, by=who, what=what
+        )
+        history = self.kept.history(version.key)
+        history.parent.mkdir(exist_ok=True)
+        if not history.exists():
+            self.folder.rename(history)
+        self._reopen()
+        return version
+
+    @_alone
+    def discard(self) -> None:
+        """Forget all unsaved changes."""
+        self._reopen()
+
+    @_alone
+    def go_to(self, version: str) -> None:
+        """Look at another version from now on. Raises DatasetError while there are unsaved changes."""
+        if self.head:
+            raise DatasetError(
+                f"There are {self.head} unsaved changes.", remedy="Save or discard them, then choose the version."
+            )
+        collection.set_current(self.kept, version)
+        self._reopen()
+
+    @_alone
+    def history(self) -> list[Entry]:
+        """Changes since the version, oldest first, undone ones included."""
+        return [_entry(self._file(number), number > self.head) for number in self._numbers()]
+
+    def _reopen(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.kept = collection.reread(self.kept.folder) or self.kept
+        self._open()
+
+    def _state(self) -> dict[str, Any]:
+        """What the draft lies over; a draft over a version that is not the current one is of no use."""
+        fresh = {"base": self.kept.current, "head": 0}
+        try:
+            state = json.loads((self.folder / "draft.json").read_text(encoding="utf-8"))
+            return state if state["base"] == self.kept.current and isinstance(state["head"], int) else fresh
+        except (OSError, ValueError, LookupError, TypeError):
+            return fresh
+
+    def _set_head(self, head: int) -> None:
+        path = self.folder / "draft.json"
+        partial = path.with_suffix(".partial")
+        partial.write_text(json.dumps({"base": self.base, "head": head}), encoding="utf-8")
+        partial.replace(path)
+        self.head = head
+
+    def _file(self, number: int) -> Path:
+        return self.folder / f"{number:06}.parquet"
+
+    def _numbers(self) -> list[int]:
+        return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.parquet"))
+
+
+def history_of(kept: Kept, version: str) -> list[Entry]:
+    """The changes that led to a saved version, oldest first."""
+    kept.path(version)
+    return [_entry(path, False) for path in sorted(kept.history(version).glob("[0-9]*.parquet"))]
+
+
+def change_of(folder: Path, number: int) -> Change:
+    """A kept change, from 1. `folder`: a draft's or a version's history."""
+    path = folder / f"{number:06}.parquet"
+    return Change(_about(path)["what"], _read(path))
+
+
+def write_table(table: Table, path: Path) -> None:
+    """The table's rows in their order as a Parquet file, few in memory at a time."""
+    schema = schema_of(table.path).remove_metadata()
+    writer = Writer(path, schema)
+    for part in merged(table):
+        writer.write(part.cast(schema))
+    writer.close()
+
+
+def merged(table: Table) -> Iterator[Any]:
+    """The rows as Arrow tables, in order: the file's batches with the touched rows in their places."""
+    import numpy
+    import pyarrow
+
+    schema = schema_of(table.path).remove_metadata()
+    patched = table.patched()
+    touched = numpy.sort(patched.column("r").to_numpy())
+    patched = patched.filter(pyarrow.array(~patched.column("gone").to_numpy()))  # in the order of their places
+    places = patched.column("place").to_numpy()
+    cells = patched.select([f"c{i}" for i in range(len(schema))]).rename_columns(schema.names).cast(schema)
+
+    at = 0
+    for batch in batches_of(table.path):
+        end = at + len(batch)
+        part = pyarrow.Table.from_batches([batch]).cast(schema)
+        hidden = touched[slice(*numpy.searchsorted(touched, [at, end]))] - at
+        first, last = numpy.searchsorted(places, [at, end])
+        if len(hidden) or first < last:
+            kept = numpy.ones(len(batch), dtype=bool)
+            kept[hidden] = False
+            both = numpy.concatenate([numpy.arange(at, end)[kept], places[first:last]])
+            order = pyarrow.array(numpy.argsort(both, kind="stable"))
+            part = pyarrow.concat_tables([part.filter(pyarrow.array(kept)), cells.slice(first, last - first)]).take(
+                order
+            )
+        yield part
+        at = end
+    if behind := len(places) - numpy.searchsorted(places, at):
+        yield cells.slice(len(places) - behind)
+
+
+class Desk:
+    """What is open in this process: at most `most` drafts and as many tables that are only looked at."""
+
+    def __init__(self, most: int = 4) -> None:
+        self._drafts = _Recent(most, Draft)
+        self._tables = _Recent(most, Table)
+
+    def draft(self, kept: Kept) -> Draft:
+        """The one draft of that data set."""
+        return self._drafts.get(kept.folder, kept)
+
+    def table(self, path: Path) -> Table:
+        """A version that is only looked at."""
+        return self._tables.get(path, path)
+
+    def forget(self, kept: Kept) -> None:
+        """Its folder goes."""
+        self._drafts.drop(kept.folder)
+
+
+class _Recent(Generic[T]):
+    """The things asked for last, made when they are missing. Whoever still looks at an older one keeps it alive."""
+
+    def __init__(self, most: int, make: Callable[[Any], T]) -> None:
+        self._most = most
+        self._make = make
+        self._kept: dict[Path, T] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Path, source: Any) -> T:
+        with self._lock:
+            thing = self._kept.pop(key, None)
+            if thing is None:
+                thing = self._make(source)
+            self._kept[key] = thing
+            while len(self._kept) > self._most:
+                del self._kept[next(iter(self._kept))]
+            return thing
+
+    def drop(self, key: Path) -> None:
+        with self._lock:
+            self._kept.pop(key, None)
+
+
+def _write(path: Path, change: Change, who: str) -> None:
+    import pyarrow.parquet
+
+    about = {"what": change.what, "who": who, "when": time.time()}
+    table = change.table.replace_schema_metadata({"about": json.dumps(about)})
+    partial = path.with_suffix(".partial")
+    pyarrow.parquet.write_table(table, partial, compression="lz4")
+    partial.replace(path)
+
+
+def _read(path: Path) -> Any:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(path).replace_schema_metadata(None)
+
+
+def _about(path: Path) -> dict[str, Any]:
+    import pyarrow.parquet
+
+    return json.loads(pyarrow.parquet.read_schema(path).metadata[b"about"])
+
+
+def _entry(path: Path, undone: bool) -> Entry:
+    import pyarrow.parquet
+
+    return Entry(**_about(path), rows=pyarrow.parquet.read_metadata(path).num_rows, undone=undone)

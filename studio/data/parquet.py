@@ -1,0 +1,264 @@
+"""Rows ↔ Parquet. A version of a data set is one such file; nothing ever changes it.
+
+A column keeps the type of its cells where all are texts, whole numbers, numbers or truth values.
+Anything else (lists, objects, cells of mixed types) is kept as JSON text, exactly as it was read,
+and its field is marked. `Cells` turns what stands in the file back into what the row held.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from studio.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow
+
+Row = dict[str, Any]
+Kind = Literal["text", "whole", "number", "truth", "json", "other"]
+
+_BATCH = 1_000  # rows; groups are made of whole batches, so that equal rows make equal files
+_GROUP = 10_000  # rows a row group: what a page of the table has to read
+_GROUP_BYTES = 32_000_000  # or fewer, where rows are long
+_MARK = {b"studio": b"json"}
+_WHOLE = 2**63
+_MOST_BYTES = 4_000_000_000  # declared by a file a thousandth of that size: a bomb
+
+_TYPES: dict[type, Kind] = {str: "text", int: "whole", float: "number", bool: "truth"}
+
+
+def write_rows(rows: Iterable[Row], path: Path) -> int:
+    """Write rows of any shape as one Parquet file; returns how many.
+
+    Reads them once and holds few at a time. Types are those of the first rows; where later ones
+    differ, another part is begun, and the parts are put together under types that fit all.
+    """
+    spool = _Spool(path)
+    try:
+        remaining = iter(rows)
+        while batch := list(islice(remaining, _BATCH)):
+            spool.add(batch)
+        return spool.finish()
+    finally:
+        spool.clean()
+
+
+def kind_of(field: Any) -> Kind:
+    """What a column of a Parquet file holds."""
+    import pyarrow
+
+    if (field.metadata or {}).get(b"studio") == b"json":
+        return "json"
+    types = pyarrow.types
+    if types.is_string(field.type) or types.is_large_string(field.type):
+        return "text"
+    if types.is_integer(field.type):
+        return "whole"
+    if types.is_boolean(field.type):
+        return "truth"
+    return "number" if types.is_floating(field.type) else "other"
+
+
+def schema_of(path: Path) -> pyarrow.Schema:
+    """The columns of a Parquet file. Raises DatasetError for damaged ones and for bombs."""
+    import pyarrow.parquet
+
+    try:
+        with pyarrow.parquet.ParquetFile(path) as file:
+            declared = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
+            if declared > max(_MOST_BYTES, 1000 * path.stat().st_size):
+                raise DatasetError(
+                    f"The Parquet file would unpack to {declared / 1e9:,.0f} GB, a thousand times its size.",
+                    remedy="Such files are made to fill disks; bring one whose size is in proportion.",
+                )
+            return file.schema_arrow
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError):
+        raise DatasetError(
+            "The Parquet file is damaged, or of a kind that cannot be read here.",
+            remedy="Download or export it again; CSV and JSON Lines work too.",
+        ) from None
+
+
+def rows_of(path: Path) -> Iterator[Row]:
+    """All rows of a Parquet file in order, cells as they were before `write_rows`."""
+    for batch in batches_of(path):
+        yield from decoded(batch)
+
+
+def batches_of(path: Path) -> Iterator[pyarrow.RecordBatch]:
+    """The file's record batches in order, `_BATCH` rows at most."""
+    import pyarrow.parquet
+
+    with pyarrow.parquet.ParquetFile(path) as file:
+        yield from file.iter_batches(batch_size=_BATCH)
+
+
+def decoded(batch: pyarrow.RecordBatch | pyarrow.Table) -> list[Row]:
+    """Rows of a batch, JSON text turned back into what it stands for."""
+    columns = {}
+    for field, column in zip(batch.schema, batch.columns, strict=True):
+        cells = column.to_pylist()
+        if kind_of(field) == "json":
+            cells = [None if cell is None else json.loads(cell) for cell in cells]
+        columns[field.name] = cells
+    names = list(columns)
+    return [dict(zip(names, cells, strict=True)) for cells in zip(*columns.values(), strict=True)]
+
+
+class Writer:
+    """Record batches of one schema → a Parquet file whose bytes depend on the rows alone."""
+
+    def __init__(self, path: Path, schema: pyarrow.Schema) -> None:
+        import pyarrow.parquet
+
+        self.rows = 0
+        self._file = pyarrow.parquet.ParquetWriter(path, schema, compression="lz4", write_statistics=True)
+        self._schema = schema
+        self._waiting: list[pyarrow.Table] = []  # not yet whole batches
+        self._group: list[pyarrow.Table] = []
+
+    def write(self, table: pyarrow.Table) -> None:
+        import pyarrow
+
+        self.rows += table.num_rows
+        self._waiting.append(table)
+        waiting = pyarrow.concat_tables(self._waiting)
+        while waiting.num_rows >= _BATCH:
+            self._add(waiting.slice(0, _BATCH))
+            waiting = waiting.slice(_BATCH)
+        self._waiting = [waiting] if waiting.num_rows else []
+
+    def _add(self, batch: pyarrow.Table) -> None:
+        self._group.append(batch)
+        rows = sum(each.num_rows for each in self._group)
+        if rows >= _GROUP or sum(each.nbytes for each in self._group) >= _GROUP_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        import pyarrow
+
+        if self._group:
+            group = pyarrow.concat_tables(self._group).combine_chunks()
+            self._file.write_table(group, row_group_size=group.num_rows)
+            self._group = []
+
+    def close(self) -> None:
+        self._group += self._waiting
+        self._flush()
+        self._file.close()
+
+
+class _Spool:
+    """Parts of one data set, each under the types that its rows agree on."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._parts: list[tuple[Path, dict[str, Kind | None]]] = []
+        self._writer: Writer | None = None
+
+    def add(self, batch: Sequence[Row]) -> None:
+        names = list(dict.fromkeys(name for row in batch for name in row))
+        cells = {name: [row.get(name) for row in batch] for name in names}
+        found: dict[str, Kind | None] = {name: _common(values) for name, values in cells.items()}
+        kinds = self._kinds(found)
+        if self._writer is None:
+            part = self._path.with_name(f"{self._path.name}.part{len(self._parts)}")
+            self._parts.append((part, kinds))
+            self._writer = Writer(part, _schema(kinds))
+        self._writer.write(_table(cells, kinds, len(batch)))
+
+    def _kinds(self, found: dict[str, Kind | None]) -> dict[str, Kind | None]:
+        """The open part's kinds where these cells fit them; else that part is closed, and new ones hold."""
+        if self._writer is not None:
+            open_ = self._parts[-1][1]
+            if all(name in open_ and kind in (None, open_[name]) for name, kind in found.items()):
+                return open_
+            self._writer.close()
+            self._writer = None
+            return {**open_, **{name: _wider(open_.get(name), kind) for name, kind in found.items()}}
+        return found
+
+    def finish(self) -> int:
+        """One file under the final name; the number of rows."""
+        if self._writer is None:
+            self._writer = Writer(self._path.with_name(f"{self._path.name}.part0"), _schema({}))
+            self._parts.append((self._path.with_name(f"{self._path.name}.part0"), {}))
+        self._writer.close()
+        if len(self._parts) == 1:
+            self._parts[0][0].replace(self._path)
+            return self._writer.rows
+        kinds = self._parts[-1][1]  # each part's kinds are wider than those before
+        whole = Writer(self._path, _schema(kinds))
+        for part, own in self._parts:
+            for batch in batches_of(part):
+                whole.write(_widened(batch, own, kinds))
+        whole.close()
+        return whole.rows
+
+    def clean(self) -> None:
+        for part, _ in self._parts:
+            part.unlink(missing_ok=True)
+
+
+def _common(cells: list[Any]) -> Kind | None:
+    """The kind that all cells are of; None where all are empty."""
+    types = set(map(type, cells)) - {type(None)}
+    if not types:
+        return None
+    kind = _TYPES.get(next(iter(types)), "json") if len(types) == 1 else "json"
+    if kind == "whole" and any(cell is not None and not -_WHOLE <= cell < _WHOLE for cell in cells):
+        return "json"
+    return kind
+
+
+def _wider(one: Kind | None, other: Kind | None) -> Kind | None:
+    return one or other if one is None or other is None or one == other else "json"
+
+
+def _schema(kinds: dict[str, Kind | None]) -> pyarrow.Schema:
+    import pyarrow
+
+    types = {"whole": pyarrow.int64(), "number": pyarrow.float64(), "truth": pyarrow.bool_()}
+    return pyarrow.schema(
+        [
+            pyarrow.field(name, types.get(kind or "", pyarrow.string()), metadata=_MARK if kind == "json" else None)
+            for name, kind in kinds.items()
+        ]
+    )
+
+
+def _table(cells: dict[str, list[Any]], kinds: dict[str, Kind | None], rows: int) -> pyarrow.Table:
+    import pyarrow
+
+    nothing = [None] * rows
+    columns = [
+        _as_json(cells.get(n, nothing)) if kind == "json" else cells.get(n, nothing) for n, kind in kinds.items()
+    ]
+    schema = _schema(kinds)
+    return pyarrow.table([pyarrow.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _widened(batch: pyarrow.RecordBatch, own: dict[str, Kind | None], kinds: dict[str, Kind | None]) -> pyarrow.Table:
+    """A part's batch under the final kinds: what was text, number or truth becomes JSON where others differ."""
+    cells = {}
+    for name, kind in own.items():
+        values = batch.column(name).to_pylist()
+        cells[name] = [_AsItIs(v) if v is not None else None for v in values] if kind == "json" else values
+    return _table(cells, kinds, batch.num_rows)
+
+
+class _AsItIs(str):
+    """JSON text that must not be quoted again."""
+
+
+def _as_json(cells: list[Any]) -> list[str | None]:
+    return [cell if cell is None or isinstance(cell, _AsItIs) else to_json(cell) for cell in cells]
+
+
+def to_json(cell: Any) -> str:
+    """A cell as JSON text; other languages' letters stay readable, so that they can be searched for."""
+    return json.dumps(cell, ensure_ascii=False, default=str)

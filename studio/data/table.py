@@ -1,0 +1,374 @@
+"""One version of a data set, with the edits made since laid over it: pages, filters, sorts, SQL.
+
+The rows stay in their Parquet file; duckdb reads what a question needs. Touched rows live whole in
+a small table `patch`, which hides their originals. Rows are known by their place in the
+file, from 0; added ones by numbers from there on.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from studio.data.parquet import Kind, Row, kind_of, schema_of
+from studio.errors import DatasetError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+MEMORY = "1GB"  # for sorting and filtering; beyond it duckdb uses the disk
+SQL_SECONDS = 20.0
+SQL_ROWS = 1_000
+
+OPERATORS: dict[str, str] = {  # as a condition names it → as people read it
+    "contains": "contains",
+    "lacks": "does not contain",
+    "is": "is",
+    "is_not": "is not",
+    "empty": "is empty",
+    "filled": "is not empty",
+    "longer": "is longer than (letters)",
+    "shorter": "is shorter than (letters)",
+    "matches": "matches the pattern",
+    "above": "is more than",
+    "below": "is less than",
+}
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a column's cell must be like. `operator` is a key of OPERATORS."""
+
+    column: str
+    operator: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """Which rows are looked at, and in which order."""
+
+    search: str = ""  # in any column, capital or small letters
+    conditions: tuple[Condition, ...] = ()
+    sort: str = ""  # a column; "": the data set's own order
+    by: Literal["value", "length"] = "value"
+    descending: bool = False
+    only: tuple[int, ...] | None = field(default=None, repr=False)  # rows that a finding or a query named
+
+
+ALL = View()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What an SQL query gave."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    more: bool  # rows beyond SQL_ROWS were left out
+
+
+class Table:
+    """A version's rows. Safe to use from several threads; `apply` has the write to itself."""
+
+    def __init__(self, path: Path) -> None:
+        import duckdb
+        import pyarrow.parquet
+
+        self.path = path
+        schema = schema_of(path)
+        self.columns: tuple[str, ...] = tuple(schema.names)
+        self.kinds: dict[str, Kind] = {each.name: kind_of(each) for each in schema}
+        self.base_rows: int = pyarrow.parquet.read_metadata(path).num_rows
+        self.revision = 0  # grows with every change
+        self._lock = threading.Lock()
+        # Not `only our folder`: nothing but this one file can be read, and nothing can be loosened again.
+        self._database = duckdb.connect(
+            config={"memory_limit": MEMORY, "threads": 2, "autoinstall_known_extensions": False}
+        )
+        for statement in (
+            f"SET allowed_paths = [{_text(str(path))}]",
+            "SET enable_external_access = false",
+            "SET lock_configuration = true",
+        ):
+            self._database.execute(statement)
+        self._create()
+        self._ids = lru_cache(maxsize=8)(self._find)
+
+    # -- looking ---------------------------------------------------------------------------------
+
+    def ids(self, view: View = ALL) -> np.ndarray:
+        """Rows of the view in its order, int64. Raises DatasetError for a condition that cannot be asked."""
+        return self._ids(view, self.revision)
+
+    def fetch(self, rows: Sequence[int] | np.ndarray, letters: int | None = None) -> list[tuple[int, Row]]:
+        """(row, its cells) of those rows that exist, in the order asked for.
+
+        With `letters`, texts and JSON are cut to that many and JSON stays text: enough for a table.
+        """
+        if not len(rows):
+            return []
+        cells = ", ".join(self._cell(i, letters) for i in range(len(self.columns)))
+        wanted = ", ".join(str(int(row)) for row in rows)
+        found = self._execute(f"SELECT r, {cells} FROM rows WHERE r IN ({wanted})").fetchall()
+        by_row = {each[0]: self._decoded(each[1:], whole=letters is None) for each in found}
+        return [(int(row), by_row[int(row)]) for row in rows if int(row) in by_row]
+
+    def rows(self, ids: Sequence[int] | np.ndarray | None = None, batch: int = 2_000) -> Iterator[tuple[int, Row]]:
+        """(row, its cells) of all rows, or of `ids`, few in memory at a time."""
+        chosen = self.ids() if ids is None else ids
+        for at in range(0, len(chosen), batch):
+            yield from self.fetch(chosen[at : at + batch])
+
+    def sql(self, query: str, limit: int = SQL_ROWS) -> Answer:
+        """One SELECT over the view `data`: columns by name, and `row`, from 1. Raises DatasetError for any other."""
+        import duckdb
+
+        try:
+            statements = duckdb.extract_statements(query)
+            if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+                raise DatasetError(
+                    "Only one SELECT can be asked here.", remedy="For changes use the editor's own buttons."
+                )
+            cursor = self._database.cursor()
+            timer = threading.Timer(SQL_SECONDS, cursor.interrupt)
+            timer.start()
+            try:
+                cursor.execute("BEGIN TRANSACTION READ ONLY")  # a SELECT may have an INSERT inside
+                cursor.execute(query)
+                names = tuple(str(each[0]) for each in cursor.description or ())
+                rows = cursor.fetchmany(limit + 1)
+            finally:
+                timer.cancel()
+                cursor.execute("ROLLBACK")
+        except duckdb.Error as error:
+            raise _not_answered(error) from None
+        return Answer(names, rows[:limit], len(rows) > limit)
+
+    # -- changing --------------------------------------------------------------------------------
+
+    def apply(self, changes: Any) -> None:
+        """Lay changes over the rows: an Arrow table of row, place, before, after (see changes.py).
+
+        `before` and `after` are JSON objects {"c<column>": cell}; a null `before` is a row that comes,
+        a null `after` one that goes.
+        """
+        with self._lock:
+            cursor = self._database.cursor()
+            cursor.register("changes", changes)
+            cursor.execute("BEGIN")
+            try:
+                self._lay(cursor)
+                cursor.execute("COMMIT")
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            finally:
+                cursor.unregister("changes")
+            self.revision += 1
+
+    def _lay(self, cursor: Any) -> None:
+        columns = ", ".join(f"c{i}" for i in range(len(self.columns)))
+        cursor.execute(
+            f"INSERT INTO patch SELECT r, place, false, {columns} FROM rows "
+            "WHERE r IN (SELECT row FROM changes) AND r NOT IN (SELECT r FROM patch)"
+        )
+        fresh = ", ".join(self._from_json(i) for i in range(len(self.columns)))
+        cursor.execute(
+            f"INSERT INTO patch SELECT row, changes.place, false, {fresh} FROM changes "
+            "WHERE before IS NULL AND after IS NOT NULL AND row NOT IN (SELECT r FROM patch)"
+        )
+        cursor.execute("UPDATE patch SET gone = (after IS NULL) FROM changes WHERE r = row")
+        keys = cursor.execute(
+            "SELECT DISTINCT unnest(json_keys(after)) FROM changes WHERE after IS NOT NULL"
+        ).fetchall()
+        for i in sorted(int(key[1:]) for (key,) in keys):
+            cursor.execute(
+                f"UPDATE patch SET c{i} = {self._from_json(i)} FROM changes "
+                f"WHERE r = row AND after IS NOT NULL AND json_exists(after, '$.c{i}')"
+            )
+
+    def select(self, statement: str, **tables: Any) -> Any:
+        """An Arrow table: the engine's own question over `rows` (r, place, c0, c1 …) and the tables handed in."""
+        import duckdb
+
+        cursor = self._database.cursor()
+        for name, table in tables.items():
+            cursor.register(name, table)
+        try:
+            return cursor.sql(statement).to_arrow_table()
+        except duckdb.Error as error:
+            raise _not_answered(error) from None
+
+    def called(self, row: int) -> str:
+        """A row as people know it, who count from 1."""
+        return f"row {row + 1:,}" if row < self.base_rows else f"added row {row - self.base_rows + 1:,}"
+
+    def touched(self, rows: Sequence[int]) -> set[int]:
+        """Those of `rows` that were edited or added since the version."""
+        wanted = ", ".join(str(int(row)) for row in rows) or "NULL"
+        return {row for (row,) in self._execute(f"SELECT r FROM patch WHERE r IN ({wanted})").fetchall()}
+
+    def overlay(self) -> dict[int, Row | None]:
+        """Touched rows as they are now, None for deleted ones."""
+        touched = self.patched().column("r").to_pylist()
+        return dict.fromkeys(touched) | dict(self.rows(touched))
+
+    def patched(self) -> Any:
+        """An Arrow table of all touched rows: r, place, gone, c0, c1 …"""
+        return self.select("SELECT * FROM patch ORDER BY place, r")
+
+    # -- SQL of our own --------------------------------------------------------------------------
+
+    def _create(self) -> None:
+        names = ", ".join([*(f"c{i}" for i in range(len(self.columns))), "r"])
+        columns = ", ".join(f"c{i}" for i in range(len(self.columns)))
+        base = f"read_parquet({_text(str(self.path))}, file_row_number = true) AS base({names})"
+        shown = ", ".join(
+            f"{f'CAST(c{i} AS JSON)' if self.kinds[name] == 'json' else f'c{i}'} AS {_identifier(alias)}"
+            for i, (name, alias) in enumerate(zip(self.columns, _distinct(self.columns), strict=True))
+        )
+        for statement in (
+            f"CREATE TABLE patch AS SELECT r, CAST(r AS DOUBLE) AS place, false AS gone, {columns} FROM {base} LIMIT 0",
+            f"CREATE VIEW rows AS SELECT r, CAST(r AS DOUBLE) AS place, {columns} FROM {base} "
+            "WHERE r NOT IN (SELECT r FROM patch) "
+            f"UNION ALL SELECT r, place, {columns} FROM patch WHERE NOT gone",
+            f"CREATE VIEW data AS SELECT r + 1 AS row, {shown} FROM rows",
+        ):
+            self._execute(statement)
+        described = self._execute("DESCRIBE patch").fetchall()
+        self.types: tuple[str, ...] = tuple(str(each[1]) for each in described[3:])
+
+    def _find(self, view: View, revision: int) -> np.ndarray:
+        tables = {}
+        wanted = [self._condition(condition) for condition in view.conditions]
+        if view.search:
+            anywhere = (
+                f"regexp_matches({self._as_text(i)}, {_text(view.search)}, 'il')" for i in range(len(self.columns))
+            )
+            wanted.append(f"({' OR '.join(anywhere)})")
+        if view.only is not None:
+            import pyarrow
+
+            tables["only"] = pyarrow.table({"row": pyarrow.array(view.only, pyarrow.int64())})
+            wanted.append("r IN (SELECT row FROM only)")
+        where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
+        order = self._order(view)
+        return self.select(f"SELECT r FROM rows{where} ORDER BY {order}", **tables).column("r").to_numpy()
+
+    def _order(self, view: View) -> str:
+        if not view.sort:
+            return "place, r"
+        i = self.index(view.sort)
+        key = f"length({self._as_text(i)})" if view.by == "length" else f"c{i}"
+        return f"{key} {'DESC' if view.descending else 'ASC'} NULLS LAST, place, r"
+
+    def _condition(self, condition: Condition) -> str:
+        i, value = self.index(condition.column), condition.value
+        text = f"coalesce({self._as_text(i)}, '')"
+        match condition.operator:
+            case "contains":
+                return f"regexp_matches({text}, {_text(value)}, 'il')"
+            case "lacks":
+                return f"NOT regexp_matches({text}, {_text(value)}, 'il')"
+            case "is":
+                return f"{text} = {_text(value)}"
+            case "is_not":
+                return f"{text} <> {_text(value)}"
+            case "empty":
+                return f"trim({text}) = ''"
+            case "filled":
+                return f"trim({text}) <> ''"
+            case "longer":
+                return f"length({text}) > {_number(value)}"
+            case "shorter":
+                return f"length({text}) < {_number(value)}"
+            case "matches":
+                return f"regexp_matches({text}, {_text(value)})"
+            case "above":
+                return f"TRY_CAST({text} AS DOUBLE) > {_number(value)}"
+            case "below":
+                return f"TRY_CAST({text} AS DOUBLE) < {_number(value)}"
+        raise DatasetError(f"'{condition.operator}' is no condition.", remedy=f"Use one of: {', '.join(OPERATORS)}.")
+
+    def index(self, column: str) -> int:
+        """The column's place, from 0. Raises DatasetError where there is no such column."""
+        if column not in self.columns:
+            raise DatasetError(f"There is no column '{column}'.", remedy=f"Choose one of: {', '.join(self.columns)}.")
+        return self.columns.index(column)
+
+    def as_json(self, i: int) -> str:
+        """SQL for a cell as JSON, as changes hold it."""
+        return f"to_json(c{i})"
+
+    def _from_json(self, i: int) -> str:
+        cell = f"json_extract(after, '$.c{i}')"
+        return f"(after ->> '$.c{i}')" if self.types[i] == "VARCHAR" else f"CAST({cell} AS {self.types[i]})"
+
+    def _as_text(self, i: int) -> str:
+        return f"c{i}" if self.types[i] == "VARCHAR" else f"CAST(c{i} AS VARCHAR)"
+
+    def _cell(self, i: int, letters: int | None) -> str:
+        if letters is None or self.kinds[self.columns[i]] in ("whole", "number", "truth"):
+            return f"c{i}"
+        return f"substr({self._as_text(i)}, 1, {letters + 1}) AS c{i}"
+
+    def _decoded(self, cells: Sequence[Any], *, whole: bool) -> Row:
+        """A row's cells; JSON is read where it was not cut."""
+        return {
+            name: json.loads(cell) if whole and cell is not None and self.kinds[name] == "json" else cell
+            for name, cell in zip(self.columns, cells, strict=True)
+        }
+
+    def _execute(self, statement: str) -> Any:
+        import duckdb
+
+        try:
+            return self._database.cursor().execute(statement)
+        except duckdb.Error as error:
+            raise _not_answered(error) from None
+
+
+def _not_answered(error: Exception) -> DatasetError:
+    """duckdb's own words, without its hints on files and settings."""
+    first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    if "INTERRUPT" in first.upper():
+        return DatasetError(
+            f"The query took longer than {SQL_SECONDS:.0f} seconds and was ended.",
+            remedy="Ask for less: add a WHERE, or leave out a join.",
+        )
+    return DatasetError(f"The query cannot be answered ({first[:300]}).", remedy="Change it and try again.")
+
+
+def _text(value: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + value.replace("'", "''").replace("\0", "") + "'"
+
+
+def _identifier(name: str) -> str:
+    return '"' + name.replace('"', '""').replace("\0", "") + '"'
+
+
+def _number(value: str) -> str:
+    try:
+        return repr(float(value))
+    except ValueError:
+        raise DatasetError(f"'{value}' is not a number.", remedy="Write a number such as 200.") from None
+
+
+def _distinct(names: Sequence[str]) -> list[str]:
+    """Names that SQL, which takes 'Text' for 'text', can tell apart; `row` is taken."""
+    taken, distinct = {"row"}, []
+    for name in names:
+        candidate, count = name or "column", 1
+        while candidate.lower() in taken:
+            count += 1
+            candidate = f"{name}_{count}"
+        taken.add(candidate.lower())
+        distinct.append(candidate)
+    return distinct

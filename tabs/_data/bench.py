@@ -1,0 +1,176 @@
+"""What the parts of the Dataset tab share: the data set in front of a person, and who that is."""
+
+from __future__ import annotations
+
+import functools
+import getpass
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import gradio as gr
+
+from studio.data.changes import cell_text
+from studio.data.collection import find
+from studio.data.draft import Draft
+from studio.data.library import Found, look, own, settle
+from studio.data.table import ALL, Table, View
+from studio.data.templates import Mapping
+from studio.errors import StudioError
+from tabs._shared import Page, escaped, said
+
+
+@dataclass(frozen=True)
+class Looking:
+    """What one browser looks at: which rows in which order, the first one shown, the picked ones, the open cell."""
+
+    name: str = ""
+    view: View = ALL
+    at: int = 0
+    picked: tuple[int, ...] = ()
+    cell: tuple[int, str] | None = None
+
+
+@dataclass(frozen=True)
+class Bench:
+    """The tab's shared widgets. `changed` counts edits: its change event is how the parts hear of them.
+
+    `only` hands rows to the editor: (what they are, their numbers).
+    """
+
+    page: Page
+    chooser: gr.Dropdown
+    changed: gr.State
+    only: gr.State
+    parts: gr.Tabs
+
+    def on(self, handler: Callable[..., Any], *fixed: Any) -> Callable[..., Any]:
+        """A handler that is given the page first, and whose faults become sentences."""
+        return said(functools.partial(handler, self.page, *fixed))
+
+
+def table_of(page: Page, name: str) -> Table:
+    """The rows as they are now, edits included."""
+    if kept := find(page.workspace, name):
+        return page.desk.draft(kept).table
+    return page.desk.table(look(name, page.workspace).train.path)
+
+
+def draft_of(page: Page, name: str) -> Draft:
+    """The data set opened for editing. Raises DatasetError for samples."""
+    return page.desk.draft(own(page.workspace, name))
+
+
+def mapping_of(found: Found) -> Mapping:
+    """The stored mapping, else the detected one, else an empty one for the person to fill in."""
+    try:
+        return settle(found).mapping
+    except StudioError:
+        return Mapping("instruction", {})
+
+
+def who(request: gr.Request | None) -> str:
+    """Whose edit this is: the name they logged in by, else the account the studio runs under."""
+    if request is not None and request.username:
+        return str(request.username)
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):
+        return "someone"
+
+
+def compared(rows: list[tuple[str, Any, Any]]) -> str:
+    """(where, old, new) as a table with what differs marked; None: there was or is nothing."""
+    lines = "".join(f'<tr><td class="where">{escaped(where)}</td>{_sides(old, new)}</tr>' for where, old, new in rows)
+    head = "<tr><th class='where'></th><th>before</th><th>after</th></tr>"
+    return f'<table class="compared"><thead>{head}</thead><tbody>{lines}</tbody></table>'
+
+
+MOST_LETTERS = 1_500
+AROUND = 80  # letters of context shown around a difference
+
+
+def _sides(old: Any, new: Any) -> str:
+    before, after = cell_text(old), cell_text(new)
+    start = 0
+    while start < min(len(before), len(after)) and before[start] == after[start]:
+        start += 1
+    end = 0
+    while end < min(len(before), len(after)) - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    return f"<td>{_marked(before, start, end, 'del')}</td><td>{_marked(after, start, end, 'ins')}</td>"
+
+
+def _marked(text: str, start: int, end: int, tag: str) -> str:
+    middle = text[start : len(text) - end]
+    head, tail = text[:start], text[len(text) - end :]
+    head = f"…{head[-AROUND:]}" if len(head) > AROUND else head
+    tail = f"{tail[:AROUND]}…" if len(tail) > AROUND else tail
+    middle = f"{middle[:MOST_LETTERS]}…" if len(middle) > MOST_LETTERS else middle
+    return f"{escaped(head)}{f'<{tag}>{escaped(middle)}</{tag}>' if middle else ''}{escaped(tail)}"
+
+
+def shown_cell(value: Any, letters: int) -> tuple[str, bool]:
+    """(a cell as the table shows it, whether it was cut)."""
+    text = (
+        value if isinstance(value, str) else "" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    )
+    return (text[:letters] + " …", True) if len(text) > letters else (text, False)
+
+
+class Cancelled(Exception):
+    """The person pressed Cancel."""
+
+
+T = TypeVar("T")
+Tell = Callable[[float, str], None]  # share done 0..1, what is being done
+
+
+@dataclass
+class Outcome(Generic[T]):
+    """What some work came to, once it is over."""
+
+    result: T | None = None
+
+
+def progress_of(work: Callable[[Tell], T], outcome: Outcome[T]) -> Iterator[str]:
+    """Do some work beside the page and say twice a second, as HTML, how far it is and how long it will take.
+
+    Closing the iterator (Gradio's cancel) ends the work at its next word. Raises what the work raises.
+    """
+    last: list[tuple[float, str]] = [(0.0, "Starting")]
+    stop, faults = threading.Event(), []
+
+    def tell(share: float, text: str) -> None:
+        if stop.is_set():
+            raise Cancelled
+        last[0] = (share, text)
+
+    def run() -> None:
+        try:
+            outcome.result = work(tell)
+        except BaseException as error:
+            faults.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    began = time.monotonic()
+    thread.start()
+    try:
+        while thread.is_alive():
+            thread.join(0.5 if time.monotonic() - began > 0.5 else 0.1)
+            yield meter(*last[0], time.monotonic() - began)
+    finally:
+        stop.set()
+    if faults:
+        raise faults[0]
+
+
+def meter(share: float, text: str, seconds: float) -> str:
+    """A progress bar with what is left, once there is enough to tell it by."""
+    left = seconds / share * (1 - share) if share > 0.02 and seconds > 1 else None
+    eta = f", about {max(1, round(left))} s left" if left is not None else ""
+    bar = f'<div class="track"><span style="width:{100 * min(share, 1):.0f}%"></span></div>'
+    return f'<div class="meter" role="status">{bar}<p class="muted">{escaped(text)}{eta}</p></div>'

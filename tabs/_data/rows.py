@@ -1,0 +1,445 @@
+"""The editor: page, filter, sort, edit, replace, undo, SQL."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from studio.data import changes
+from studio.data.table import ALL, OPERATORS, Condition, Table, View
+from studio.errors import DatasetError
+from tabs._data.bench import Bench, Looking, compared, draft_of, shown_cell, table_of, who
+from tabs._live import ASSETS
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
+
+PAGE_ROWS = 100
+CELL_LETTERS = 300
+PREVIEWED = 8
+ANY = "(any column)"
+
+
+def build(bench: Bench, part: gr.Tab) -> None:
+    """Filter and tools above, the table at the left, the open cell at the right, replace and SQL below."""
+    looking = gr.State(Looking())
+    with gr.Row(elem_classes="tools"):
+        search = gr.Textbox(
+            label="Search", placeholder="in every column", elem_id="rows-search", scale=2, min_width=160
+        )
+        column = gr.Dropdown([], label="Only where", interactive=True, elem_id="rows-column", min_width=130)
+        operator = gr.Dropdown(
+            [(text, key) for key, text in OPERATORS.items()],
+            value="contains",
+            label="it …",
+            interactive=True,
+            elem_id="rows-operator",
+            min_width=130,
+        )
+        value = gr.Textbox(label="this", elem_id="rows-value", min_width=110)
+        length = gr.Checkbox(False, label="Sort by length", elem_id="rows-by-length", min_width=120)
+        clear = gr.Button("Show all", size="sm", elem_id="rows-clear")
+    with gr.Row(elem_classes="tools"):
+        names = ["Add row", "Duplicate", "Delete", "Undo", "Redo", "Save version"]
+        tools = {
+            name: gr.Button(
+                name,
+                size="sm",
+                elem_id=f"rows-{name.split()[0].lower()}",
+                variant="primary" if "Save" in name else "secondary",
+            )
+            for name in names
+        }
+        unsaved = gr.HTML("", apply_default_css=False, elem_id="rows-unsaved")
+    with gr.Row():
+        with gr.Column(scale=3, min_width=340):
+            grid = gr.HTML(
+                {},
+                html_template='<div class="grid" tabindex="-1"></div>',
+                js_on_load=(ASSETS / "grid.js").read_text(encoding="utf-8"),
+                apply_default_css=False,
+                elem_id="dataset-rows",
+            )
+            with gr.Row(elem_classes="tools"):
+                back = gr.Button("← Earlier", size="sm", elem_id="rows-back")
+                place = gr.HTML("", apply_default_css=False, elem_id="rows-place")
+                forth = gr.Button("Later →", size="sm", elem_id="rows-forth")
+        with gr.Column(scale=2, min_width=300):
+            heading = gr.HTML(NO_CELL, apply_default_css=False, elem_id="cell-heading")
+            cell = gr.Textbox(
+                "", lines=12, max_lines=24, show_label=False, interactive=False, elem_id="cell-text", buttons=["copy"]
+            )
+            seen = gr.State("")
+            with gr.Row(elem_classes="tools"):
+                keep = gr.Button("Keep this text", size="sm", variant="primary", interactive=False, elem_id="cell-keep")
+                above = gr.Button("↑ Row above", size="sm", elem_id="cell-above")
+                below = gr.Button("↓ Row below", size="sm", elem_id="cell-below")
+    table_parts = [looking, grid, place, unsaved, *tools.values()]
+    cell_parts = [heading, cell, seen, keep]
+    bench.chooser.change(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
+    bench.changed.change(bench.on(_again), [bench.chooser, looking], table_parts, **QUIET)
+    bench.only.change(bench.on(_only), [bench.chooser, bench.only], [*table_parts, search, value, bench.parts], **QUIET)
+    asked = [bench.chooser, looking, search, column, operator, value, length]
+    for widget in (search.submit, search.blur, value.submit, value.blur, column.input, operator.input, length.input):
+        widget(bench.on(_filter), asked, table_parts, **QUIET)
+    clear.click(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
+    back.click(bench.on(_turn, -PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
+    forth.click(bench.on(_turn, PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
+    here = [bench.chooser, looking]
+    grid.click(bench.on(_clicked), [*here, length, bench.changed], [*table_parts, *cell_parts, bench.changed], **HEARD)
+    above.click(bench.on(_step, -1), here, [*table_parts, *cell_parts], **QUIET)
+    below.click(bench.on(_step, 1), here, [*table_parts, *cell_parts], **QUIET)
+    keep.click(bench.on(_keep), [*here, cell, seen, bench.changed], [bench.changed, *cell_parts], **PRIVATE)
+    handlers = [_add, _duplicate, _delete, _undo, _redo, _save]
+    for button, handler in zip(tools.values(), handlers, strict=True):
+        button.click(bench.on(handler), [*here, bench.changed], bench.changed, **PRIVATE)
+    with gr.Accordion("Find and replace", open=False):
+        _build_replace(bench, looking)
+    with gr.Accordion("Ask in SQL", open=False):
+        _build_sql(bench)
+
+
+def _build_replace(bench: Bench, looking: gr.State) -> None:
+    with gr.Row(elem_classes="tools"):
+        find = gr.Textbox(label="Find", elem_id="replace-find")
+        by = gr.Textbox(label="Replace by", elem_id="replace-by")
+        columns = gr.Dropdown(
+            [], multiselect=True, label="In these columns", elem_id="replace-columns", info="None: all."
+        )
+        pattern = gr.Checkbox(False, label="It is a pattern (regular expression; \\1 is its first group)")
+    with gr.Row(elem_classes="tools"):
+        look = gr.Button("Preview", size="sm", elem_id="replace-preview")
+        go = gr.Button("Replace", size="sm", variant="primary", elem_id="replace-go")
+    shown = gr.HTML(
+        '<p class="muted">Works on the rows that the filter above shows; Undo takes it back.</p>',
+        apply_default_css=False,
+        elem_id="replace-shown",
+    )
+    asked = [bench.chooser, looking, find, by, columns, pattern]
+    bench.chooser.change(
+        bench.on(lambda page, name: gr.Dropdown(list(table_of(page, name).columns), value=[])),
+        bench.chooser,
+        columns,
+        **QUIET,
+    )
+    look.click(bench.on(_replace_preview), asked, shown, **PRIVATE)
+    go.click(bench.on(_replace), [*asked, bench.changed], [bench.changed, shown], **PRIVATE)
+
+
+def _build_sql(bench: Bench) -> None:
+    query = gr.Code(
+        "SELECT row, * FROM data LIMIT 20",
+        language="sql",
+        label="The table is called data; row is the row's number. Nothing can be changed from here.",
+        elem_id="sql-query",
+        lines=3,
+    )
+    with gr.Row(elem_classes="tools"):
+        ask = gr.Button("Run", size="sm", variant="primary", elem_id="sql-run")
+        show = gr.Button("Show these rows in the table", size="sm", elem_id="sql-show", visible=False)
+    answer = gr.Dataframe(
+        interactive=False, wrap=True, show_label=False, visible=False, elem_id="sql-answer", max_height=360
+    )
+    said = gr.HTML("", apply_default_css=False, elem_id="sql-said")
+    rows = gr.State(())
+    ask.click(bench.on(_sql), [bench.chooser, query], [answer, said, rows, show], **PRIVATE)
+    show.click(lambda rows: ("rows your query named", rows), rows, bench.only, **HEARD)
+
+
+# -- the table ---------------------------------------------------------------------------------------
+
+
+def shown_rows(page: Page, looking: Looking, *, keep: bool = False) -> list[Any]:
+    """The state as it is now, the page of rows, where that is, what is unsaved, and the tools."""
+    table = table_of(page, looking.name)
+    ids = table.ids(looking.view)
+    at = max(0, min(looking.at, (len(ids) - 1) // PAGE_ROWS * PAGE_ROWS))
+    looking = replace(looking, at=at)
+    chosen = ids[at : at + PAGE_ROWS].tolist()
+    own, head, redo = _draft_facts(page, looking.name)
+    touched = table.touched(chosen) if own and head else set()
+    rows = []
+    for number, row in table.fetch(chosen, CELL_LETTERS):
+        cells = [shown_cell(value, CELL_LETTERS) for value in row.values()]
+        rows.append(
+            {
+                "id": number,
+                "label": f"{number + 1:,}" if number < table.base_rows else f"new {number - table.base_rows + 1}",
+                "touched": number in touched,
+                "cells": [text for text, _ in cells],
+                "cut": [cut for _, cut in cells],
+            }
+        )
+    view = looking.view
+    value = {
+        "key": [looking.name, table.path.name],
+        "columns": [{"name": name, "kind": _KINDS[table.kinds[name]]} for name in table.columns],
+        "rows": rows,
+        "sort": view.sort,
+        "descending": view.descending,
+        "editable": own,
+        "cell": list(looking.cell) if looking.cell else None,
+        "keep": keep,
+        "forget": not looking.picked,
+        "nothing": "No row is like that. Change the filter, or press 'Show all'.",
+    }
+    filtered = view != replace(ALL, sort=view.sort, by=view.by, descending=view.descending)
+    of = f"{len(ids):,}" + (" found" if filtered else "")
+    where = f"rows {at + 1:,}–{at + len(rows):,} of {of}" if rows else "no rows"
+    state = [gr.Button(interactive=each) for each in (own, own, own, head > 0, redo, head > 0)]
+    return [looking, value, f'<p class="muted">{where}</p>', _unsaved(own, head), *state]
+
+
+_KINDS = {
+    "text": "text",
+    "whole": "whole numbers",
+    "number": "numbers",
+    "truth": "true or false",
+    "json": "lists, objects or mixed cells, as JSON",
+    "other": "dates or other values",
+}
+
+
+def _draft_facts(page: Page, name: str) -> tuple[bool, int, bool]:
+    """(whether it can be edited, changes since the last save, whether one can be done again)."""
+    try:
+        draft = draft_of(page, name)
+    except DatasetError:
+        return False, 0, False
+    return True, draft.head, len(draft.history()) > draft.head
+
+
+def _unsaved(own: bool, head: int) -> str:
+    if not own:
+        return '<p class="muted">A sample stays as it is: press “Edit a copy” above.</p>'
+    if not head:
+        return '<p class="muted">Everything is saved.</p>'
+    return f'<p class="unsaved">{head} change{"s" * (head > 1)} not yet saved as a version</p>'
+
+
+def _open(page: Page, name: str) -> list[Any]:
+    """Another data set, or the whole of this one: no filter, first page, no cell."""
+    table = table_of(page, name)
+    columns = gr.Dropdown([ANY, *table.columns], value=ANY)
+    return [*shown_rows(page, Looking(name)), columns, "", "", *_no_cell()]
+
+
+def _again(page: Page, name: str, looking: Looking) -> list[Any]:
+    if looking.name != name:
+        looking = Looking(name)
+    return shown_rows(page, replace(looking, picked=()), keep=True)
+
+
+def _only(page: Page, name: str, only: Any) -> list[Any]:
+    """Rows that a finding or a query named."""
+    if not only:
+        return [gr.skip()] * 13
+    return [*shown_rows(page, Looking(name, View(only=tuple(only[1])))), "", "", gr.Tabs(selected="rows")]
+
+
+def _filter(
+    page: Page, name: str, looking: Looking, search: str, column: str, operator: str, value: str, length: bool
+) -> list[Any]:
+    conditions: tuple[Condition, ...] = ()
+    if column and column != ANY and (value or operator in ("empty", "filled")):
+        conditions = (Condition(column, operator, value),)
+    old = looking.view
+    by = "length" if length else "value"
+    view = replace(old, search=search.strip(), conditions=conditions, by=by)
+    if view == old:
+        return [gr.skip()] * 10
+    return shown_rows(page, replace(looking, name=name, view=view, at=0, picked=()))
+
+
+def _turn(page: Page, rows: int, name: str, looking: Looking) -> list[Any]:
+    return shown_rows(page, replace(looking, name=name, at=looking.at + rows, picked=()))
+
+
+def _sorted(view: View, column: str, length: bool) -> View:
+    """Up, then down, then the data set's own order."""
+    if view.sort != column:
+        return replace(view, sort=column, descending=False, by="length" if length else "value")
+    return replace(view, descending=True) if not view.descending else replace(view, sort="", descending=False)
+
+
+def _clicked(
+    page: Page, name: str, looking: Looking, length: bool, changed: int, event: gr.EventData, request: gr.Request
+) -> list[Any]:
+    """What a person did in the table."""
+    same_table, same_cell = [gr.skip()] * 10, [gr.skip()] * 4
+    data = event._data or {}
+    match data.get("action"):
+        case "pick":
+            looking = replace(looking, picked=tuple(int(row) for row in data["rows"]))
+            return [looking, *same_table[1:], *same_cell, gr.skip()]
+        case "open":
+            looking = replace(looking, cell=(int(data["row"]), str(data["column"])))
+            return [looking, *same_table[1:], *_cell(page, looking), gr.skip()]
+        case "sort":
+            view = _sorted(looking.view, str(data["column"]), length)
+            return [*shown_rows(page, replace(looking, view=view, at=0)), *same_cell, gr.skip()]
+        case "write":
+            row, column = int(data["row"]), str(data["column"])
+            seen, text = str(data["seen"]), str(data["text"])
+            draft_of(page, name).do(lambda table: changes.edit(table, row, column, text, seen), who(request))
+            looking = replace(looking, cell=(row, column))
+            return [looking, *same_table[1:], *_cell(page, looking), changed + 1]
+    return [*same_table, *same_cell, gr.skip()]
+
+
+# -- the open cell -----------------------------------------------------------------------------------
+
+NO_CELL = '<p class="muted">Click a cell to read and edit it here; a double click edits it in its place.</p>'
+
+
+def _no_cell() -> list[Any]:
+    return [NO_CELL, gr.Textbox("", interactive=False), "", gr.Button(interactive=False)]
+
+
+def _cell(page: Page, looking: Looking) -> list[Any]:
+    if looking.cell is None:
+        return _no_cell()
+    table = table_of(page, looking.name)
+    row, column = looking.cell
+    found = table.fetch([row])
+    if not found or column not in table.columns:
+        return _no_cell()
+    text = changes.cell_text(found[0][1][column])
+    own, *_ = _draft_facts(page, looking.name)
+    words = len(text.split())
+    about = f"{len(text):,} letters · {words:,} words · {_KINDS[table.kinds[column]]}"
+    heading = f'<p><strong>{escaped(column)}</strong>, {table.called(row)}</p><p class="muted">{escaped(about)}</p>'
+    return [heading, gr.Textbox(text, interactive=own), text, gr.Button(interactive=own)]
+
+
+def _step(page: Page, by: int, name: str, looking: Looking) -> list[Any]:
+    """The same column of the row above or below, on the next page too."""
+    ids = table_of(page, name).ids(looking.view).tolist()
+    if looking.cell is None or looking.cell[0] not in ids:
+        return [gr.skip()] * 14
+    at = max(0, min(len(ids) - 1, ids.index(looking.cell[0]) + by))
+    looking = replace(looking, cell=(ids[at], looking.cell[1]), at=at // PAGE_ROWS * PAGE_ROWS)
+    return [*shown_rows(page, looking, keep=True), *_cell(page, looking)]
+
+
+def _keep(
+    page: Page, name: str, looking: Looking, text: str, seen: str, changed: int, request: gr.Request
+) -> list[Any]:
+    if looking.cell is None:
+        raise DatasetError("No cell is open.", remedy="Click a cell of the table first.")
+    row, column = looking.cell
+    draft_of(page, name).do(lambda table: changes.edit(table, row, column, text, seen), who(request))
+    return [changed + 1, *_cell(page, looking)]
+
+
+# -- tools -------------------------------------------------------------------------------------------
+
+
+def _add(page: Page, name: str, looking: Looking, changed: int, request: gr.Request) -> int:
+    behind = looking.picked[-1] if looking.picked else None
+
+    def make(table: Table) -> changes.Change:
+        empty = {column: "" if table.kinds[column] == "text" else None for column in table.columns}
+        return changes.add(table, [empty], "Added a row", behind)
+
+    draft_of(page, name).do(make, who(request))
+    where = "behind the picked one" if behind is not None else "at the end"
+    gr.Info(f"An empty row was added {where}.")
+    return changed + 1
+
+
+def _picked(looking: Looking) -> list[int]:
+    if not looking.picked:
+        raise DatasetError("No row is picked.", remedy="Tick rows at the left of the table first.")
+    return list(looking.picked)
+
+
+def _duplicate(page: Page, name: str, looking: Looking, changed: int, request: gr.Request) -> int:
+    for row in _picked(looking):
+        draft_of(page, name).do(lambda table, row=row: changes.duplicate(table, row), who(request))
+    return changed + 1
+
+
+def _delete(page: Page, name: str, looking: Looking, changed: int, request: gr.Request) -> int:
+    rows = _picked(looking)
+    change = draft_of(page, name).do(lambda table: changes.delete(table, rows), who(request))
+    gr.Info(f"{change.what}. Undo brings them back.")
+    return changed + 1
+
+
+def _undo(page: Page, name: str, looking: Looking, changed: int) -> int:
+    gr.Info(f"Undone: {escaped(draft_of(page, name).undo())}")
+    return changed + 1
+
+
+def _redo(page: Page, name: str, looking: Looking, changed: int) -> int:
+    gr.Info(f"Done again: {escaped(draft_of(page, name).redo())}")
+    return changed + 1
+
+
+def _save(page: Page, name: str, looking: Looking, changed: int, request: gr.Request) -> int:
+    version = draft_of(page, name).save(who(request))
+    gr.Info(f"Saved as version {version.key} with {version.rows:,} rows. The older ones stay under Versions.")
+    return changed + 1
+
+
+# -- find and replace, SQL ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A replacement as the form describes it."""
+
+    name: str
+    looking: Looking
+    find: str
+    by: str
+    columns: list[str]
+    pattern: bool
+
+    def change(self, table: Table) -> changes.Change:
+        ids = table.ids(self.looking.view if self.looking.name == self.name else ALL)
+        return changes.replace(table, ids, self.columns or table.columns, self.find, self.by, pattern=self.pattern)
+
+
+def _replace_preview(page: Page, *form: Any) -> str:
+    table = table_of(page, form[0])
+    change = _Wanted(*form).change(table)
+    shown = [
+        (f"{table.called(row)}, {column}", old, new)
+        for row, column, old, new in changes.cells(change, table.columns, PREVIEWED)
+    ]
+    return f'<p class="note">{change.rows:,} row{"s" * (change.rows > 1)} would change.</p>{compared(shown)}'
+
+
+def _replace(
+    page: Page,
+    name: str,
+    looking: Looking,
+    find: str,
+    by: str,
+    columns: list[str],
+    pattern: bool,
+    changed: int,
+    request: gr.Request,
+) -> Any:
+    wanted = _Wanted(name, looking, find, by, columns, pattern)
+    change = draft_of(page, name).do(wanted.change, who(request))
+    rows = f"{change.rows:,} row{'s were' if change.rows > 1 else ' was'}"
+    return changed + 1, f'<p class="ready">{rows} changed. Undo takes it back.</p>'
+
+
+def _sql(page: Page, name: str, query: str) -> Any:
+    answer = table_of(page, name).sql(query)
+    rows = [[shown_cell(cell, CELL_LETTERS)[0] for cell in row] for row in answer.rows[:PAGE_ROWS]]
+    at = next((i for i, column in enumerate(answer.columns) if column == "row"), None)
+    numbers = tuple(row[at] - 1 for row in answer.rows if isinstance(row[at], int)) if at is not None else ()
+    shown = f"{len(answer.rows):,} rows{' and more' if answer.more else ''}"
+    note = f", the first {PAGE_ROWS} are shown" if len(answer.rows) > PAGE_ROWS else ""
+    value = {"headers": list(answer.columns), "data": rows}
+    return (
+        gr.Dataframe(value, visible=True),
+        f'<p class="muted">{shown}{note}.</p>',
+        numbers,
+        gr.Button(visible=bool(numbers)),
+    )

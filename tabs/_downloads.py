@@ -1,0 +1,46 @@
+"""Files made for a browser to fetch. Not through Gradio, which would copy each of them once more."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from pathlib import Path
+from urllib.parse import quote
+
+from fastapi import APIRouter
+from fastapi.responses import FileResponse, PlainTextResponse, Response
+
+from studio.workspace import Workspace, slug
+from tabs._shared import escaped
+
+_NAME = re.compile(r"[a-z0-9-]{1,80}\.[a-z]{1,10}")
+_KEPT_SECONDS = 24 * 3600
+
+
+def place(workspace: Workspace, title: str, ending: str) -> Path:
+    """Where a new file goes, under a name nobody can guess; yesterday's go."""
+    for old in workspace.downloads.iterdir():
+        if old.stat().st_mtime < time.time() - _KEPT_SECONDS:
+            old.unlink(missing_ok=True)
+    return workspace.downloads / f"{slug(title)}-{secrets.token_hex(8)}{ending}"
+
+
+def link(path: Path, text: str) -> str:
+    """A link that downloads the file."""
+    return f'<a class="download" href="/studio/download/{quote(path.name)}" download>{escaped(text)}</a>'
+
+
+def router(workspace: Workspace) -> APIRouter:
+    """The route the links lead to."""
+    routes = APIRouter()
+
+    @routes.get("/studio/download/{name}")
+    def download(name: str) -> Response:
+        path = workspace.downloads / name
+        if not _NAME.fullmatch(name) or not path.is_file():
+            return PlainTextResponse("This file is not there any more: make it again.", status_code=404)
+        shown = re.sub(r"-[0-9a-f]{16}(?=\.)", "", name)
+        return FileResponse(path, filename=shown, media_type="application/octet-stream")
+
+    return routes
