@@ -6,13 +6,18 @@ const draw = () => {
   box.replaceChildren(...charts.map((_, i) => { const node = document.createElement("div"); node.className = `chart${i ? "" : " wide"}`; return node; }));
   const ink = color("--body-text-color"), grid = color("--border-color-primary");
   charts.forEach((chart, i) => {
-    const widths = chart.rows.map((_, k) => chart.edges[k + 1] - chart.edges[k]);
+    // The last bar may take a long tail: it is drawn as wide as the others, and says so.
+    const usual = chart.edges[1] - chart.edges[0];
+    const widths = chart.rows.map((_, k) => Math.min(chart.edges[k + 1] - chart.edges[k], usual));
+    const said = chart.rows.map((count, k) => `${count} rows of ${chart.edges[k]} to ${chart.edges[k + 1] - 1} tokens`);
+    const tail = chart.edges.at(-1) - chart.edges.at(-2) > usual;
     const cut = chart.cut ? [{ type: "line", x0: chart.cut, x1: chart.cut, yref: "paper", y0: 0, y1: 1, line: { color: "#dc2626", width: 2, dash: "dash" } }] : [];
     const over = chart.rows.map((_, k) => chart.cut && chart.edges[k] >= chart.cut);
     Plotly.newPlot(box.children[i], [{
       type: "bar", x: chart.edges.slice(0, -1), y: chart.rows, width: widths, offset: 0,
       marker: { color: over.map((each) => (each ? "#dc2626" : color("--live-b"))) },
-      hovertemplate: "%{y} rows<extra></extra>",
+      text: chart.rows.map((count, k) => (tail && count && k === chart.rows.length - 1 ? `to ${chart.edges.at(-1) - 1}` : "")),
+      textposition: "outside", hovertext: said, hoverinfo: "text",
     }], {
       title: { text: chart.name, x: 0.01, font: { size: 14 } }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
       font: { color: ink, family: "system-ui, sans-serif", size: 11 }, margin: { l: 48, r: 12, t: 34, b: 40 }, bargap: 0.02,

@@ -13,7 +13,7 @@ from studio.data.formats import FORMATS
 from studio.data.library import Found, add, copy, look, names, open_source, own, remove, settle
 from studio.errors import StudioError
 from tabs._data import columns, make, quality, rows, seen, versions
-from tabs._data.bench import Bench, draft_of, who
+from tabs._data.bench import Bench, draft_of, table_of, who
 from tabs._downloads import link, place
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, said
 
@@ -89,7 +89,7 @@ def _show(page: Page, name: str) -> Any:
     found = look(name, page.workspace)
     yours = found.kind == "yours"
     return [
-        _about(page, found),
+        _about(page, name, found),
         gr.Button(visible=yours),
         gr.Button(visible=not yours),
     ]
@@ -142,10 +142,12 @@ def _choices(page: Page) -> list[tuple[str, str]]:
     return [(f"{each.title} ({each.kind})", each.name) for each in names(page.workspace)]
 
 
-def _about(page: Page, found: Found) -> str:
+def _about(page: Page, name: str, found: Found) -> str:
     """Rows, columns, format, version and what was set aside, in a line."""
     train = found.train
-    parts = [f"{train.total:,} rows", f"{len(train.columns)} columns"]
+    rows = len(table_of(page, name).ids())
+    saved = f" ({train.total:,} in the saved version)" if rows != train.total else ""
+    parts = [f"{rows:,} rows{saved}", f"{len(train.columns)} columns"]
     if found.validation is not None:
         parts.append(f"{found.validation.total:,} held-out rows of its own")
     try:

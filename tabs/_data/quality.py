@@ -49,6 +49,8 @@ def build(bench: Bench, part: gr.Tab) -> None:
         gr.Markdown("**Thresholds**")
         groups = {key: Group(cls) for key, cls in checks().items() if facts(cls)}
     state = gr.HTML(NOT_YET, apply_default_css=False, elem_id="quality-state")
+    preview = gr.HTML("", apply_default_css=False, elem_id="quality-preview")
+    apply = gr.Button("Apply to all of them", variant="primary", visible=False, elem_id="quality-apply")
     cards = gr.HTML(
         [],
         html_template='<div class="findings"></div>',
@@ -56,8 +58,6 @@ def build(bench: Bench, part: gr.Tab) -> None:
         apply_default_css=False,
         elem_id="quality-findings",
     )
-    preview = gr.HTML("", apply_default_css=False, elem_id="quality-preview")
-    apply = gr.Button("Apply to all of them", variant="primary", visible=False, elem_id="quality-apply")
 
     fields = [component for group in groups.values() for component in group.components()]
 

@@ -86,7 +86,14 @@ def build(bench: Bench, part: gr.Tab) -> None:
     back.click(bench.on(_turn, -PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
     forth.click(bench.on(_turn, PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
     here = [bench.chooser, looking]
-    grid.click(bench.on(_clicked), [*here, length, bench.changed], [*table_parts, *cell_parts, bench.changed], **HEARD)
+    # Every click counts, also while the one before is being answered.
+    grid.click(
+        bench.on(_clicked),
+        [*here, length, bench.changed],
+        [*table_parts, *cell_parts, bench.changed],
+        trigger_mode="multiple",
+        **HEARD,
+    )
     above.click(bench.on(_step, -1), here, [*table_parts, *cell_parts], **QUIET)
     below.click(bench.on(_step, 1), here, [*table_parts, *cell_parts], **QUIET)
     keep.click(bench.on(_keep), [*here, cell, seen, bench.changed], [bench.changed, *cell_parts], **PRIVATE)
@@ -128,7 +135,7 @@ def _build_replace(bench: Bench, looking: gr.State) -> None:
 
 def _build_sql(bench: Bench) -> None:
     query = gr.Code(
-        "SELECT row, * FROM data LIMIT 20",
+        "SELECT * FROM data LIMIT 20",
         language="sql",
         label="The table is called data; row is the row's number. Nothing can be changed from here.",
         elem_id="sql-query",
