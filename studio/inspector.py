@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -16,10 +16,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from studio.child import Child, Reply, serve
+from studio.data.edited import edited_rows, sendable
 from studio.data.lengths import Histogram, Lengths, Summary
 from studio.data.seen import Piece, Seen, see, warnings
-from studio.data.templates import Mapping, as_text
-from studio.errors import DatasetError, ModelError
+from studio.data.templates import Mapping
+from studio.errors import ModelError
 from studio.models.hub import HubUnreachable, HuggingFaceHub
 from studio.workspace import Workspace
 
@@ -75,7 +76,7 @@ class Inspector:
         fetch: bool = False,
     ) -> Seen:
         """One row's tokens; see `studio.data.seen.see`."""
-        request = {"what": "see", "rows": [_sendable(row)], "max_length": max_length}
+        request = {"what": "see", "rows": [sendable(row)], "max_length": max_length}
         found = self._result(request | self._of(model, mapping, chat_template, fetch))
         return Seen(**found | {"pieces": [Piece(*piece) for piece in found["pieces"]]})
 
@@ -83,7 +84,7 @@ class Inspector:
         self, model: str, rows: list[Row], mapping: Mapping, chat_template: str = "auto", *, fetch: bool = False
     ) -> list[str]:
         """What is likely to spoil training on such rows; see `studio.data.seen.warnings`."""
-        request = {"what": "warnings", "rows": [_sendable(row) for row in rows]}
+        request = {"what": "warnings", "rows": [sendable(row) for row in rows]}
         return self._result(request | self._of(model, mapping, chat_template, fetch))
 
     def lengths(
@@ -106,7 +107,7 @@ class Inspector:
         request = {
             "what": "lengths",
             "file": str(rows_file) if rows_file else None,
-            "extra": [[row_id, row and _sendable(row)] for row_id, row in sorted((extra or {}).items())],
+            "extra": [[row_id, row and sendable(row)] for row_id, row in sorted((extra or {}).items())],
             "max_length": max_length,
         }
         with closing(self._child.ask(request | self._of(model, mapping, chat_template, fetch))) as replies:
@@ -132,14 +133,6 @@ class Inspector:
     def _result(self, request: dict[str, Any]) -> Any:
         *_, last = self._child.ask(request)
         return last["result"]
-
-
-def _sendable(row: Row) -> Row:
-    """What JSON cannot hold, as the text that templates make of it."""
-    return {
-        column: cell if isinstance(cell, (str, int, float, list, dict, type(None))) else as_text(cell)
-        for column, cell in row.items()
-    }
 
 
 def _summary(values: dict[str, Any]) -> Summary:
@@ -189,7 +182,8 @@ def _warnings(request: dict[str, Any], mapping: Mapping, tokenizer: Any, _: Any)
 
 
 def _lengths(request: dict[str, Any], mapping: Mapping, tokenizer: Any, progress: Any) -> dict[str, Any]:
-    total, rows = _rows(request["file"], dict(request["extra"]), list(mapping.columns.values()))
+    file = Path(request["file"]) if request["file"] else None
+    total, rows = edited_rows(file, dict(request["extra"]), list(mapping.columns.values()))
     adding, said, done = Lengths(mapping, tokenizer, request["max_length"]), None, 0
     while batch := list(islice(rows, _BATCH)):
         if said is None:
@@ -201,35 +195,6 @@ def _lengths(request: dict[str, Any], mapping: Mapping, tokenizer: Any, progress
 
 
 _ANSWERS = {"see": _see, "warnings": _warnings, "lengths": _lengths}
-
-
-def _rows(file: str | None, extra: dict[int, Row | None], columns: list[str]) -> tuple[int, Iterator[tuple[int, Row]]]:
-    """(how many there are, id and row each). Raises DatasetError."""
-    count, stored = _stored(Path(file), columns) if file else (0, [])
-    deleted = sum(row is None and row_id < count for row_id, row in extra.items())
-    new = [(row_id, row) for row_id, row in sorted(extra.items()) if row_id >= count and row is not None]
-
-    def every() -> Generator[tuple[int, Row], None, None]:
-        for row_id, row in enumerate(stored):
-            if (changed := extra.get(row_id, row)) is not None:
-                yield row_id, changed
-        yield from new
-
-    return count - deleted + len(new), every()
-
-
-def _stored(file: Path, columns: list[str]) -> tuple[int, Iterable[Row]]:
-    import pyarrow.parquet
-
-    from studio.data.parquet import rows_of, schema_of
-
-    absent = [column for column in columns if column not in schema_of(file).names]
-    if absent:
-        raise DatasetError(
-            f"The data set has no column {' or '.join(map(repr, absent))}.",
-            remedy="Choose which column plays which part under 'Columns' in the Dataset tab.",
-        )
-    return pyarrow.parquet.read_metadata(file).num_rows, rows_of(file)
 
 
 def _prepared(request: dict[str, Any], mapping: Mapping, progress: Callable[[str, float, float], None]) -> Any:

@@ -15,6 +15,7 @@ import gradio as gr
 
 from studio.data.draft import Desk
 from studio.errors import StudioError
+from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.responder import Responder
@@ -40,6 +41,7 @@ class Page:
     jobs: Jobs
     responder: Responder
     inspector: Inspector
+    examiner: Examiner
     desk: Desk
     tabs: gr.Tabs
     run: gr.State

@@ -32,6 +32,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 import tabs
 from studio.data.draft import Desk
 from studio.errors import RunError
+from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.responder import Responder
@@ -54,13 +55,15 @@ def tab_modules() -> list[ModuleType]:
     return sorted(found, key=lambda module: module.ORDER)
 
 
-def build(workspace: Workspace, store: Store, jobs: Jobs, responder: Responder, inspector: Inspector) -> gr.Blocks:
+def build(
+    workspace: Workspace, store: Store, jobs: Jobs, responder: Responder, inspector: Inspector, examiner: Examiner
+) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         gr.HTML('<header class="studio"><h1>Finetune Studio</h1></header>', apply_default_css=False)
         run, source = gr.State(""), gr.State("")  # not inside the strip, which counts its children
         with gr.Tabs(elem_id="tabs") as strip:
-            page = Page(workspace, store, jobs, responder, inspector, Desk(), strip, run, source)
+            page = Page(workspace, store, jobs, responder, inspector, examiner, Desk(), strip, run, source)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
@@ -82,7 +85,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     """The web application over one workspace. `hosts` are names it may be reached under beside loopback's."""
     store = Store(workspace)
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
-    responder, inspector = Responder(workspace), Inspector(workspace)
+    responder, inspector, examiner = Responder(workspace), Inspector(workspace), Examiner(workspace)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -93,6 +96,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
             jobs.close()
             responder.close()
             inspector.close()
+            examiner.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.jobs = jobs
@@ -104,7 +108,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, responder, inspector),
+        build(workspace, store, jobs, responder, inspector, examiner),
         path="/",
         theme=_theme(),
         css=css,

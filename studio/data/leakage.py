@@ -15,7 +15,7 @@ def leakage(
 ) -> list[Hit]:
     """The rows of `train`, given as (row id, row), that equal or are like a held-out row.
 
-    `why` names the held-out row by its place, from 0. `threshold` as in `duplicates.clusters`.
+    `why` names the held-out row by its place, from 1, as people count. `threshold` as in `duplicates.clusters`.
     """
     ids, texts = [], []
     for row_id, row in train:
@@ -23,6 +23,6 @@ def leakage(
         texts.append(whole(row, mapping))
     found = matches(texts, [whole(row, mapping) for row in held_out], threshold)
     return [
-        Hit(ids[copy.index], f"like row {copy.of} of the held-out rows ({100 * copy.similarity:.0f} %)")
+        Hit(ids[copy.index], f"like row {copy.of + 1} of the held-out rows ({100 * copy.similarity:.0f} %)")
         for copy in found
     ]

@@ -16,10 +16,11 @@ import gradio as gr
 from studio.data.changes import cell_text
 from studio.data.collection import find
 from studio.data.draft import Draft
+from studio.data.edited import Edited
 from studio.data.library import Found, look, own, settle
 from studio.data.table import ALL, Table, View
 from studio.data.templates import Mapping
-from studio.errors import StudioError
+from studio.errors import DatasetError, StudioError
 from tabs._shared import Page, escaped, said
 
 
@@ -174,3 +175,14 @@ def meter(share: float, text: str, seconds: float) -> str:
     eta = f", about {max(1, round(left))} s left" if left is not None else ""
     bar = f'<div class="track"><span style="width:{100 * min(share, 1):.0f}%"></span></div>'
     return f'<div class="meter" role="status">{bar}<p class="muted">{escaped(text)}{eta}</p></div>'
+
+
+MOST_EDITED = 20_000
+
+
+def edited(table: Table) -> Edited:
+    """Unsaved rows, as the processes that read the saved ones take them. Raises DatasetError for too many."""
+    rows = table.overlay()
+    if len(rows) > MOST_EDITED:
+        raise DatasetError(f"{len(rows):,} rows are not saved yet.", remedy="Press 'Save version' under Rows first.")
+    return rows

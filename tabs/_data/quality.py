@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
+from studio.catalog import key_of
 from studio.data import changes
-from studio.data.checks import Check, Finding, checks, examine
-from studio.data.library import look, settle
+from studio.data.checks import Check, Finding, checks
+from studio.data.library import look, names, settle
+from studio.data.parquet import Row
 from studio.data.table import Table
 from studio.data.templates import Mapping
 from studio.errors import DatasetError
 from studio.settings import facts
-from tabs._data.bench import Bench, Outcome, Tell, compared, draft_of, progress_of, table_of, who
+from tabs._data.bench import Bench, compared, draft_of, edited, meter, table_of, who
 from tabs._form import Group
 from tabs._live import ASSETS
 from tabs._shared import PRIVATE, QUIET, Page, escaped
@@ -35,6 +41,10 @@ class Report:
     used: dict[str, Check]
     findings: dict[str, Finding]
 
+    def mended(self, key: str, row: int, cells: Row) -> Row | None:
+        """The row as the finding's fix leaves it; None where it goes."""
+        return self.used[key].fix(cells, self.mapping, row) if key in self.used else None
+
 
 def build(bench: Bench, part: gr.Tab) -> None:
     """What to look for, the findings, and the preview of a fix."""
@@ -45,6 +55,13 @@ def build(bench: Bench, part: gr.Tab) -> None:
         go = gr.Button("Check the data", variant="primary", elem_id="quality-go")
         stop = gr.Button("Cancel", elem_id="quality-stop", visible=False)
     with gr.Accordion("What is looked for", open=False):
+        held_out = gr.Dropdown(
+            [],
+            label="Compare with a held-out data set",
+            info="Rows that are also there, or nearly, are found: a score on them would measure memory.",
+            interactive=True,
+            elem_id="quality-held-out",
+        )
         wanted = gr.CheckboxGroup(titles, value=usual, label="Checks", elem_id="quality-wanted")
         gr.Markdown("**Thresholds**")
         groups = {key: Group(cls) for key, cls in checks().items() if facts(cls)}
@@ -61,11 +78,14 @@ def build(bench: Bench, part: gr.Tab) -> None:
 
     fields = [component for group in groups.values() for component in group.components()]
 
-    def check(page: Page, name: str, wanted: list[str], *raw: Any) -> Iterator[Any]:
-        yield from _check(page, name, _chosen(groups, wanted, raw))
+    def check(page: Page, name: str, wanted: list[str], held_out: str, *raw: Any) -> Iterator[Any]:
+        yield from _check(page, name, _chosen(groups, wanted, raw), held_out)
 
     running = go.click(
-        bench.on(check), [bench.chooser, wanted, *fields], [report, state, cards, preview, apply, stop], **PRIVATE
+        bench.on(check),
+        [bench.chooser, wanted, held_out, *fields],
+        [report, state, cards, preview, apply, stop],
+        **PRIVATE,
     )
     stop.click(
         lambda: ('<p class="muted">Cancelled.</p>', gr.Button(visible=False)),
@@ -74,6 +94,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
         cancels=[running],
         **QUIET,
     )
+    bench.chooser.change(bench.on(_others), bench.chooser, held_out, **QUIET)
     bench.chooser.change(_forget, None, [report, state, cards, preview, apply], **QUIET)
     cards.click(bench.on(_clicked), [bench.chooser, report], [bench.only, preview, proposed, apply], **PRIVATE)
     apply.click(
@@ -95,32 +116,48 @@ def _forget() -> Any:
     return None, NOT_YET, [], "", gr.Button(visible=False)
 
 
-def _check(page: Page, name: str, chosen: list[Check]) -> Iterator[Any]:
-    """One pass over the rows, with progress; then the findings."""
+OWN = "its own held-out rows"
+
+
+def _others(page: Page, name: str) -> Any:
+    """What the rows can be compared with."""
+    own = [(OWN, OWN)] if look(name, page.workspace).validation is not None else []
+    others = [(each.title, each.name) for each in names(page.workspace) if each.name != name]
+    return gr.Dropdown([("(nothing)", ""), *own, *others], value=OWN if own else "")
+
+
+def _held_out(page: Page, name: str, other: str) -> Path | None:
+    if other == OWN:
+        validation = look(name, page.workspace).validation
+        return validation.path if validation else None
+    return look(other, page.workspace).train.path if other else None
+
+
+def _check(page: Page, name: str, chosen: list[Check], other: str) -> Iterator[Any]:
+    """One pass over the rows in a process of its own, with progress; then the findings."""
     mapping = settle(look(name, page.workspace)).mapping
     table = table_of(page, name)
-    revision, total = table.revision, len(table.ids())
-    found: Outcome[list[Finding]] = Outcome()
-
-    def work(tell: Tell) -> list[Finding]:
-        def seen(rows: int) -> None:
-            tell(0.9 * rows / max(total, 1), f"{rows:,} of {total:,} rows")
-
-        return examine(table.rows(), mapping, chosen, seen)
-
-    for html in progress_of(work, found):
-        yield gr.skip(), html, [], "", gr.Button(visible=False), gr.Button(visible=True)
-    findings = {finding.check: finding for finding in found.result or []}
-    used = {type(check).__module__.rpartition(".")[2]: check for check in chosen}
-    report = Report(name, revision, mapping, used, findings)
-    yield (
-        report,
-        _summary(total, findings),
-        _cards(table, findings),
-        "",
-        gr.Button(visible=False),
-        gr.Button(visible=False),
-    )
+    revision, total, began = table.revision, len(table.ids()), time.monotonic()
+    hidden, stop = gr.Button(visible=False), gr.Button(visible=True)
+    yield gr.skip(), meter(0, "Starting", 0), [], "", hidden, stop
+    asked = page.examiner.examine(table.path, edited(table), mapping, chosen, _held_out(page, name, other))
+    with closing(asked) as replies:  # pyright: ignore[reportArgumentType]
+        for reply in replies:
+            if isinstance(reply, tuple):
+                share = 0.9 * reply[0] / max(reply[1], 1)  # what compares rows comes after the last one
+                text = f"{reply[0]:,} of {reply[1]:,} rows"
+                yield (
+                    gr.skip(),
+                    meter(share, text, time.monotonic() - began),
+                    gr.skip(),
+                    gr.skip(),
+                    gr.skip(),
+                    gr.skip(),
+                )
+                continue
+            findings = {finding.check: finding for finding in reply}
+            report = Report(name, revision, mapping, {key_of(check): check for check in chosen}, findings)
+            yield report, _summary(total, findings), _cards(table, findings), "", hidden, hidden
 
 
 def _summary(total: int, findings: dict[str, Finding]) -> str:
@@ -146,14 +183,14 @@ def _cards(table: Table, findings: dict[str, Finding]) -> list[dict[str, Any]]:
     ]
 
 
-def _current(page: Page, name: str, report: Report | None, key: str) -> tuple[Table, Finding, Check]:
+def _current(page: Page, name: str, report: Report | None, key: str) -> tuple[Table, Report, Finding]:
     """The finding, if the rows are still those it was found in."""
     table = table_of(page, name)
     if report is None or report.name != name or key not in report.findings:
         raise DatasetError("There is no such finding.", remedy="Press 'Check the data' again.")
     if report.revision != table.revision:
         raise DatasetError("The rows were changed since they were checked.", remedy="Press 'Check the data' again.")
-    return table, report.findings[key], report.used[key]
+    return table, report, report.findings[key]
 
 
 def _clicked(page: Page, name: str, report: Report | None, event: gr.EventData) -> Any:
@@ -163,10 +200,10 @@ def _clicked(page: Page, name: str, report: Report | None, event: gr.EventData) 
     finding = report.findings[data["check"]]
     if data.get("action") == "show":
         return (finding.title, tuple(hit.row_id for hit in finding.hits)), gr.skip(), gr.skip(), gr.skip()
-    table, finding, check = _current(page, name, report, data["check"])
+    table, report, finding = _current(page, name, report, data["check"])
     shown = []
     for row, old in table.fetch([hit.row_id for hit in finding.hits[:PREVIEWED]]):
-        new = check.fix(old, report.mapping, row)
+        new = report.mended(finding.check, row, old)
         if new is None:
             shown.append((f"{table.called(row)} goes", _first_text(old), None))
             continue
@@ -183,14 +220,12 @@ def _first_text(row: dict[str, Any]) -> str:
 
 def _apply(page: Page, name: str, report: Report | None, key: str, changed: int, request: gr.Request) -> Any:
     """The fix for all rows of the finding; Undo takes it back at once."""
-    _, finding, check = _current(page, name, report, key)
-    assert report is not None
+    _, report, finding = _current(page, name, report, key)
     rows = [hit.row_id for hit in finding.hits]
-    mapping = report.mapping
 
     def make(table: Table) -> changes.Change:
         what = f"{finding.title}: {finding.remedy.lower()}"
-        return changes.rewrite(table, rows, lambda row, cells: check.fix(cells, mapping, row), what)
+        return changes.rewrite(table, rows, functools.partial(report.mended, key), what)
 
     change = draft_of(page, name).do(make, who(request))
     done = f"{change.rows:,} row{'s were' if change.rows > 1 else ' was'} changed or deleted. Undo is under Rows."

@@ -12,12 +12,10 @@ import gradio as gr
 from studio.data.lengths import Histogram, Summary
 from studio.data.library import look, settle
 from studio.data.seen import Seen
-from studio.data.table import Table
-from studio.errors import DatasetError
 from studio.inspector import Progress, Result
 from studio.models.catalog import SUGGESTIONS
 from studio.objectives.next_token import NextToken
-from tabs._data.bench import Bench, meter, table_of
+from tabs._data.bench import Bench, edited, meter, table_of
 from tabs._form import Group
 from tabs._live import ASSETS
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
@@ -131,7 +129,7 @@ def _measure(page: Page, name: str, model: str, fetch: bool, settings: NextToken
     mapping = settle(look(name, page.workspace)).mapping
     began = time.monotonic()
     asked = page.inspector.lengths(
-        model, table.path, mapping, settings.max_length, settings.chat_template, extra=_edited(table), fetch=fetch
+        model, table.path, mapping, settings.max_length, settings.chat_template, extra=edited(table), fetch=fetch
     )
     with closing(asked) as replies:  # pyright: ignore[reportArgumentType]
         for reply in replies:
@@ -141,17 +139,6 @@ def _measure(page: Page, name: str, model: str, fetch: bool, settings: NextToken
                 yield html, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
             else:
                 yield _measured(reply, settings.max_length)
-
-
-MOST_EDITED = 20_000
-
-
-def _edited(table: Table) -> dict[int, Any]:
-    """Unsaved rows as the counting process takes them."""
-    edited = table.overlay()
-    if len(edited) > MOST_EDITED:
-        raise DatasetError(f"{len(edited):,} rows are not saved yet.", remedy="Press 'Save version' under Rows first.")
-    return edited
 
 
 def _measured(result: Result, max_length: int) -> Any:

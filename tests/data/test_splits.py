@@ -131,8 +131,8 @@ def test_leakage_names_rows_to_learn_from():
     held = [dict(data[7]), {"text": data[9]["text"] + " changed"}, {"text": "something else"}, {"text": ""}]
     found = leakage([(100 + place, row) for place, row in enumerate([*data, {"text": " "}])], held, TEXT)
     assert found == [
-        Hit(107, "like row 0 of the held-out rows (100 %)"),
-        Hit(109, "like row 1 of the held-out rows (97 %)"),
+        Hit(107, "like row 1 of the held-out rows (100 %)"),
+        Hit(109, "like row 2 of the held-out rows (97 %)"),
     ]
     assert leakage([], held, TEXT) == []
     assert leakage(enumerate(data), held[2:], TEXT) == []

@@ -23,7 +23,7 @@ class Hit:
     """A row a check stopped at. Of copies only the later ones are hits, never the row that stays."""
 
     row_id: int
-    why: str  # what and where, e.g. "e-mail address in 'output'"
+    why: str  # what and where, e.g. "e-mail address in 'output'"; rows are named as people count, from 1
 
 
 class Scan(Protocol):

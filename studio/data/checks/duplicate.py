@@ -32,7 +32,7 @@ class Duplicates:
 
     def look(self, row_id: int, row: Row) -> None:
         if not blank(row, self._mapping) and (first := self.first(row_id, row)) != row_id:
-            self._hits.append(Hit(row_id, f"the same as row {first}"))
+            self._hits.append(Hit(row_id, f"the same as row {first + 1}"))
 
     def first(self, row_id: int, row: Row) -> int:
         """The first row seen that equals this one; the row itself where it is the first."""

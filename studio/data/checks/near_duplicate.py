@@ -46,6 +46,6 @@ class _Texts:
 
     def end(self) -> list[Hit]:
         return [
-            Hit(self._ids[copy.index], f"like row {self._ids[copy.of]} ({100 * copy.similarity:.0f} %)")
+            Hit(self._ids[copy.index], f"like row {self._ids[copy.of] + 1} ({100 * copy.similarity:.0f} %)")
             for copy in copies(self._texts, self._threshold)
         ]

@@ -18,15 +18,15 @@ def hits(name, rows, mapping, **settings):
 
 def test_only_later_copies_are_hits():
     rows = [{"body": text, "id": place} for place, text in enumerate(["a b", "c", "a b", "A  b", "", "", "a b"])]
-    assert hits("duplicate", rows, TEXT) == [(102, "the same as row 100"), (106, "the same as row 100")]
-    assert hits("near_duplicate", rows, TEXT) == [(103, "like row 100 (100 %)")]
+    assert hits("duplicate", rows, TEXT) == [(102, "the same as row 101"), (106, "the same as row 101")]
+    assert hits("near_duplicate", rows, TEXT) == [(103, "like row 101 (100 %)")]
 
 
 def test_near_copies_by_likeness():
     base = random.Random(1).choices(WORDS, k=100)
     near, far = [*base[:50], "new", *base[51:]], [word if place % 9 else "new" for place, word in enumerate(base)]
     rows = [{"body": " ".join(words)} for words in (base, far, near)]
-    assert hits("near_duplicate", rows, TEXT) == [(102, "like row 100 (94 %)")]
+    assert hits("near_duplicate", rows, TEXT) == [(102, "like row 101 (94 %)")]
     assert hits("near_duplicate", rows, TEXT, threshold=0.95) == []
 
 
