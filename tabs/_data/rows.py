@@ -50,7 +50,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
             )
             for name in names
         }
-        unsaved = gr.HTML("", apply_default_css=False, elem_id="rows-unsaved")
+    unsaved = gr.HTML("", apply_default_css=False, elem_id="rows-unsaved")
     with gr.Row():
         with gr.Column(scale=3, min_width=340):
             grid = gr.HTML(
