@@ -190,11 +190,18 @@ def shown_rows(page: Page, looking: Looking, *, keep: bool = False) -> list[Any]
         "forget": not looking.picked,
         "nothing": "No row is like that. Change the filter, or press 'Show all'.",
     }
-    filtered = view != replace(ALL, sort=view.sort, by=view.by, descending=view.descending)
-    of = f"{len(ids):,}" + (" found" if filtered else "")
-    where = f"rows {at + 1:,}–{at + len(rows):,} of {of}" if rows else "no rows"
     state = [gr.Button(interactive=each) for each in (own, own, own, head > 0, redo, head > 0)]
-    return [looking, value, f'<p class="muted">{where}</p>', _unsaved(own, head), *state]
+    return [looking, value, _place(looking, len(ids)), _unsaved(own, head), *state]
+
+
+def _place(looking: Looking, total: int) -> str:
+    """Which rows are shown and how many are picked."""
+    view, last = looking.view, min(looking.at + PAGE_ROWS, total)
+    filtered = view != replace(ALL, sort=view.sort, by=view.by, descending=view.descending)
+    of = f"{total:,}" + (" found" if filtered else "")
+    where = f"rows {looking.at + 1:,}–{last:,} of {of}" if total else "no rows"
+    picked = f", {len(looking.picked):,} picked" if looking.picked else ""
+    return f'<p class="muted">{where}{picked}</p>'
 
 
 _KINDS = {
@@ -278,7 +285,8 @@ def _clicked(
     match data.get("action"):
         case "pick":
             looking = replace(looking, picked=tuple(int(row) for row in data["rows"]))
-            return [looking, *same_table[1:], *same_cell, gr.skip()]
+            place = _place(looking, len(table_of(page, name).ids(looking.view)))
+            return [looking, gr.skip(), place, *same_table[3:], *same_cell, gr.skip()]
         case "open":
             looking = replace(looking, cell=(int(data["row"]), str(data["column"])))
             return [looking, *same_table[1:], *_cell(page, looking), gr.skip()]
