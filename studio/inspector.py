@@ -218,7 +218,7 @@ def _tokenizer(path: Path | None, title: str, _newest: int) -> Any:
     from studio.models import base
     from studio.models.tiny import tiny_tokenizer
 
-    return tiny_tokenizer() if path is None else base._tokenizer(path, title)
+    return tiny_tokenizer() if path is None else base.load_tokenizer(path, title)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from studio.data.code_files import code_rows
 from studio.data.csv_rows import column_names, csv_rows
@@ -14,6 +14,9 @@ from studio.data.dataset import Dataset, SetAside
 from studio.data.json_rows import json_rows, looks_like_json
 from studio.data.text import CHUNK, GZIP, KINDS, LONGEST, Findings, lines, text_of, unpacked
 from studio.errors import DatasetError
+
+if TYPE_CHECKING:
+    import pyarrow.parquet
 
 _TEXTS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".txt")
 SUFFIXES = (*_TEXTS, ".parquet", *(f"{suffix}.gz" for suffix in _TEXTS))
@@ -160,12 +163,7 @@ def _parquet_rows(file: BinaryIO, size: int, name: str, findings: Findings) -> I
 
     try:
         parquet = pyarrow.parquet.ParquetFile(file, buffer_size=CHUNK, pre_buffer=False)  # a row group is never held
-        declared = sum(parquet.metadata.row_group(group).total_byte_size for group in range(parquet.num_row_groups))
-        if declared > _BOMB_SIZE and declared > _BOMB_RATIO * size:
-            raise DatasetError(
-                f"{name} unpacks to {declared // 1_000_000:,} MB, which is beyond what is read.",
-                remedy="If its content is sound, split it and choose the parts.",
-            )
+        refuse_bomb(parquet.metadata, size, name)
         found, names = 0, column_names(parquet.schema_arrow.names)
         if names != parquet.schema_arrow.names:
             findings.notes.append("Columns without a name of their own were given one.")
@@ -178,6 +176,16 @@ def _parquet_rows(file: BinaryIO, size: int, name: str, findings: Findings) -> I
             f"{name} is a damaged Parquet file, or one of a kind that cannot be read here.",
             remedy="Download or export it again; CSV and JSON Lines work too.",
         ) from None
+
+
+def refuse_bomb(metadata: pyarrow.parquet.FileMetaData, size: int, name: str) -> None:
+    """Raise DatasetError for a Parquet file of `size` bytes that says it unpacks beyond all measure."""
+    declared = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
+    if declared > _BOMB_SIZE and declared > _BOMB_RATIO * size:
+        raise DatasetError(
+            f"{name} unpacks to {declared // 1_000_000:,} MB, which is beyond what is read.",
+            remedy="If its content is sound, split it and choose the parts.",
+        )
 
 
 def _unreadable(shown: str, error: Exception) -> DatasetError:

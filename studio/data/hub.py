@@ -91,10 +91,10 @@ class HuggingFaceDataHub:
     def download(self, name: str, part: Part, folder: Path, progress: Progress) -> list[Path]:
         from huggingface_hub import snapshot_download
 
-        from studio.models.hub import _bar
+        from studio.models.hub import progress_bar
 
         raised: list[BaseException] = []  # by the callback: a stop asked for is no fault of the Hub's
-        bar = _bar(f"Fetching {name}", part.size, progress, raised)
+        bar = progress_bar(f"Fetching {name}", part.size, progress, raised)
         names = [glob.escape(path) for path in part.files]
         try:
             snapshot_download(

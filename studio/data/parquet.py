@@ -13,6 +13,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from studio.data.files import refuse_bomb
 from studio.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _GROUP = 10_000  # rows a row group: what a page of the table has to read
 _GROUP_BYTES = 32_000_000  # or fewer, where rows are long
 _MARK = {b"studio": b"json"}
 _WHOLE = 2**63
-_MOST_BYTES = 4_000_000_000  # declared by a file a thousandth of that size: a bomb
 
 _TYPES: dict[type, Kind] = {str: "text", int: "whole", float: "number", bool: "truth"}
 
@@ -69,12 +69,7 @@ def schema_of(path: Path) -> pyarrow.Schema:
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            declared = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-            if declared > max(_MOST_BYTES, 1000 * path.stat().st_size):
-                raise DatasetError(
-                    f"The Parquet file would unpack to {declared / 1e9:,.0f} GB, a thousand times its size.",
-                    remedy="Such files are made to fill disks; bring one whose size is in proportion.",
-                )
+            refuse_bomb(file.metadata, path.stat().st_size, "The Parquet file")
             return file.schema_arrow
     except (pyarrow.ArrowException, OSError, ValueError, KeyError):
         raise DatasetError(

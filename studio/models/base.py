@@ -92,7 +92,7 @@ def load(located: Located, placement: Placement, quantization: Any | None = None
             model, tokenizer = _tiny(placement, quantization), tiny_tokenizer()
         else:
             model = _model(located.path, located.title, placement, quantization)
-            tokenizer = _tokenizer(located.path, located.title)
+            tokenizer = load_tokenizer(located.path, located.title)
     model.name_or_path = _public_name(located)
     _settle_padding(model, tokenizer)
     _keep_trainable(model)
@@ -173,7 +173,8 @@ def _loading_failed(title: str, error: Exception) -> ModelError:
     )
 
 
-def _tokenizer(path: Path, title: str) -> Any:
+def load_tokenizer(path: Path, title: str) -> Any:
+    """The tokenizer in a model's folder; `title` is the model's, for sentences. Raises ModelError."""
     from transformers import AutoTokenizer
 
     try:

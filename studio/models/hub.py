@@ -65,7 +65,7 @@ class HuggingFaceHub:
 
         sizes = self.files(model)
         raised: list[BaseException] = []  # by the callback: a stop asked for is no fault of the Hub's
-        bar = _bar(f"Fetching {model}", sum(sizes.get(name, 0) for name in names), progress, raised)
+        bar = progress_bar(f"Fetching {model}", sum(sizes.get(name, 0) for name in names), progress, raised)
         try:
             return Path(snapshot_download(model, allow_patterns=list(names), local_dir=folder, tqdm_class=bar))
         except Exception as error:
@@ -83,7 +83,7 @@ class HuggingFaceHub:
         return folder if (folder / "config.json").is_file() and any(folder.glob("*.safetensors")) else None
 
 
-def _bar(title: str, total: int, progress: Progress, raised: list[BaseException]) -> Any:
+def progress_bar(title: str, total: int, progress: Progress, raised: list[BaseException]) -> Any:
     """A class that huggingface_hub takes for its progress bar; its bytes go to `progress`.
 
     It is called in the library's threads, so what `progress` raises is kept in `raised` as well.
@@ -107,6 +107,9 @@ def _bar(title: str, total: int, progress: Progress, raised: list[BaseException]
                     raise
 
     return Bar
+
+
+_bar = progress_bar  # its name until data sets were fetched too
 
 
 def refusal(model: str, error: BaseException) -> ModelError:
