@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import contextlib
 import importlib.util
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from studio import __version__, events
 from studio.config import read_config
-from studio.errors import StudioError, explain
+from studio.errors import DatasetError, StudioError, explain
 from studio.jobs import create_run, worker_environment
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace, default_root
@@ -27,24 +28,30 @@ Serve = Callable[[argparse.Namespace, Workspace], None]
 def main(serve: Serve, argv: list[str] | None = None) -> int:
     """Run a command; its exit code. Faults are one line on stderr, never a traceback."""
     options = _parser().parse_args(argv)
+    as_json = getattr(options, "json", False)
     try:
         workspace = Workspace(options.workspace).create()
         if options.command == "train":
             return train(options.config, workspace)
+        if options.command == "check":
+            return check(options.file, workspace, as_json=as_json)
         if options.command == "doctor":
             return doctor(workspace)
         serve(options, workspace)
         return 0
     except StudioError as error:
-        return _refuse(error)
+        return _refuse(error, as_json=as_json)
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        return _refuse(explain(error))
+        return _refuse(explain(error), as_json=as_json)
 
 
-def _refuse(error: StudioError) -> int:
-    print(f"finetune-studio: {error}", file=sys.stderr)
+def _refuse(error: StudioError, *, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps({"usable": False, "problem": error.problem, "remedy": error.remedy}))
+    else:
+        print(f"finetune-studio: {error}", file=sys.stderr)
     return 1
 
 
@@ -58,11 +65,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _workspace_option(parser, default_root())
-    commands = parser.add_subparsers(dest="command", metavar="{train,doctor}")
+    commands = parser.add_subparsers(dest="command", metavar="{train,check,doctor}")
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    data = commands.add_parser("check", help="say how a data set reads and what is wrong with it")
+    data.add_argument("file", metavar="FILE", help="a file, a folder of source code, or a data set's name")
+    data.add_argument("--json", action="store_true", help="print one JSON object")
     health = commands.add_parser("doctor", help="say what this machine can do")
-    for command in (run, health):
+    for command in (run, data, health):
         _workspace_option(command, argparse.SUPPRESS)
     return parser
 
@@ -168,6 +178,39 @@ class _Teller:
             return False
         self._last_step = time.monotonic()
         return True
+
+
+def check(source: str, workspace: Workspace, *, as_json: bool) -> int:
+    """Say how a data set reads and what is wrong with it; as one JSON object where asked.
+
+    Raises DatasetError where nothing can be learnt from it.
+    """
+    from studio.data.report import lines, plain, report
+
+    try:
+        with _told() as tell:
+            found = report(source, workspace, tell)
+    except (StudioError, OSError):
+        raise
+    except Exception as error:
+        raise DatasetError(
+            f"{source} could not be checked ({type(error).__name__}).",
+            remedy="Please report it, with the rows that it takes to see it if they may be shown.",
+        ) from error
+    print(json.dumps(plain(found)) if as_json else "\n".join(lines(found)))
+    return 0
+
+
+@contextlib.contextmanager
+def _told() -> Iterator[Callable[[str], None]]:
+    """A line on a terminal's stderr that is written over, and gone in the end; nothing elsewhere."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    try:
+        yield lambda text: print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+    finally:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def doctor(workspace: Workspace) -> int:
