@@ -56,7 +56,8 @@ def report(source: str, workspace: Workspace, tell: Tell | None = None) -> Repor
     findings = examine(rows, opened.mapping, progress=lambda seen: tell(f"Checked {seen:,} of {total:,} rows ..."))
     if not rows.count:
         raise DatasetError(
-            f"{found.title} has no row to learn from: in the first one {rows.why}.", remedy=CHOOSE_COLUMNS
+            f"{found.title} has no row to learn from: in the first one {rows.why}.",
+            remedy=f"Fill in what is missing. Or: {CHOOSE_COLUMNS}",
         )
     return Report(
         title=found.title,
