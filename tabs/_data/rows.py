@@ -78,10 +78,11 @@ def build(bench: Bench, part: gr.Tab) -> None:
     cell_parts = [heading, cell, seen, keep]
     bench.chooser.change(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
     bench.changed.change(bench.on(_again), [bench.chooser, looking], table_parts, **QUIET)
-    bench.only.change(bench.on(_only), [bench.chooser, bench.only], [*table_parts, search, value, bench.parts], **QUIET)
+    # What may be refused goes through the queue: of a handler beside it, Gradio shows no message.
+    bench.only.change(bench.on(_only), [bench.chooser, bench.only], [*table_parts, search, value, bench.parts], **HEARD)
     asked = [bench.chooser, looking, search, column, operator, value, length]
     for widget in (search.submit, search.blur, value.submit, value.blur, column.input, operator.input, length.input):
-        widget(bench.on(_filter), asked, table_parts, **QUIET)
+        widget(bench.on(_filter), asked, table_parts, trigger_mode="always_last", **HEARD)
     clear.click(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
     back.click(bench.on(_turn, -PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
     forth.click(bench.on(_turn, PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
@@ -94,8 +95,8 @@ def build(bench: Bench, part: gr.Tab) -> None:
         trigger_mode="multiple",
         **HEARD,
     )
-    above.click(bench.on(_step, -1), here, [*table_parts, *cell_parts], **QUIET)
-    below.click(bench.on(_step, 1), here, [*table_parts, *cell_parts], **QUIET)
+    above.click(bench.on(_step, -1), here, [*table_parts, *cell_parts], **HEARD)
+    below.click(bench.on(_step, 1), here, [*table_parts, *cell_parts], **HEARD)
     keep.click(bench.on(_keep), [*here, cell, seen, bench.changed], [bench.changed, *cell_parts], **PRIVATE)
     handlers = [_add, _duplicate, _delete, _undo, _redo, _save]
     for button, handler in zip(tools.values(), handlers, strict=True):
