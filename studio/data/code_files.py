@@ -19,7 +19,7 @@ _NOT_OURS = {"node_modules", "bower_components", "site-packages", "vendor", "ven
     "target",
     "coverage",
 }
-_LANGUAGES = {
+LANGUAGES = {
     ".py": "Python",
     ".pyi": "Python",
     ".js": "JavaScript",
@@ -89,7 +89,7 @@ def code_rows(folder: Path, name: str, findings: Findings) -> Iterator[tuple[flo
         shown = os.fsencode(relative).decode("utf-8", "replace")
         text = _text(folder / relative, shown, place, findings)
         if text.strip():
-            language = _LANGUAGES[Path(relative).suffix.lower()]
+            language = LANGUAGES[Path(relative).suffix.lower()]
             yield place / len(paths), {"path": shown, "language": language, "text": text}
 
 
@@ -99,7 +99,7 @@ def sources(folder: Path) -> Iterator[str]:
         folders[:] = [one for one in folders if not one.startswith(".") and one.lower() not in _NOT_OURS]
         for file in files:
             path = Path(place, file)
-            if path.suffix.lower() in _LANGUAGES and path.is_file() and not path.is_symlink():
+            if path.suffix.lower() in LANGUAGES and path.is_file() and not path.is_symlink():
                 yield path.relative_to(folder).as_posix()
 
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import shutil
+import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
 import gradio as gr
 
 from studio.data import changes, collection
+from studio.data.code_files import LANGUAGES, LARGEST
 from studio.data.files import SUFFIXES, open_rows
 from studio.data.hub import POPULAR, HuggingFaceDataHub, fetch, repo_of
 from studio.data.library import look, names, settle, title_of
@@ -22,9 +25,11 @@ from studio.errors import DatasetError
 from studio.responder import Sampling
 from tabs._data.bench import Bench, Outcome, Tell, compared, draft_of, progress_of, table_of, who
 from tabs._form import Choice
+from tabs._live import ASSETS
 from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices
 
 PREVIEWED = 12
+MOST_CODE = 20_000_000  # bytes of source taken from a browser at once
 MOST_ADDED = 100_000  # rows at once; a larger file is a data set of its own
 
 
@@ -75,23 +80,33 @@ def _build_folder(bench: Bench) -> None:
         '<p class="muted">Each source file becomes a row with its path, language and text. Nothing in it is run. '
         "“Make new rows” then turns its documented functions into tasks.</p>"
     )
-    files = gr.UploadButton("Choose a folder", file_count="directory", size="sm", elem_id="make-folder")
-    files.upload(bench.on(_folder), files, bench.chooser, **PRIVATE)
+    folder = gr.HTML(
+        {"endings": sorted(LANGUAGES), "largest": LARGEST, "most": MOST_CODE},
+        html_template='<div class="folder"><button type="button">Choose a folder</button>'
+        '<input type="file" webkitdirectory hidden><p class="muted said"></p></div>',
+        js_on_load=(ASSETS / "folder.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="make-folder",
+    )
+    folder.upload(bench.on(_folder), None, bench.chooser, **PRIVATE)
 
 
-def _folder(page: Page, files: list[str], request: gr.Request) -> Any:
-    """A browser sends the files without their folder; it is built again, and read as one on disk."""
-    paths = [Path(file) for file in files or []]
-    folder = page.workspace.downloads / f"code-{id(paths):x}"
-    try:
-        for path in paths:
-            target = folder / path.name
+def _folder(page: Page, event: gr.EventData, request: gr.Request) -> Any:
+    """The folder is built again, and read as one on disk."""
+    files = [(str(path), str(data)) for path, data in (event._data or {}).get("files", [])]
+    if sum(len(data) for _, data in files) > 2 * MOST_CODE:
+        raise DatasetError("The folder is too large to be taken at once.", remedy="Choose a smaller one.")
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place).resolve()
+        for path, data in files:
+            target = (root / path).resolve()
+            if root not in target.parents:
+                raise DatasetError(f"'{path[:80]}' leads out of the folder.", remedy="Choose a folder without links.")
             target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.move(path, target)
-        reading = open_rows(folder, "code")
-        name = collection.add_rows(page.workspace, "Code", reading, mapping=None, by=who(request))
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+            target.write_bytes(base64.b64decode(data))
+        title = PurePosixPath(files[0][0]).parts[0] if files else "code"
+        reading = open_rows(root, title)
+        name = collection.add_rows(page.workspace, collection.clean(title), reading, mapping=None, by=who(request))
     return _go_to(page, name)
 
 
