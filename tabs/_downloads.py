@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import time
@@ -18,12 +19,16 @@ _NAME = re.compile(r"[a-z0-9-]{1,80}\.[a-z]{1,10}")
 _KEPT_SECONDS = 24 * 3600
 
 
-def place(workspace: Workspace, title: str, ending: str) -> Path:
-    """Where a new file goes, under a name nobody can guess; yesterday's go."""
+_SECRET = secrets.token_bytes(16)  # of this process: names of its files cannot be guessed
+
+
+def place(workspace: Workspace, title: str, ending: str, of: str = "") -> Path:
+    """Where a new file goes, under a name nobody can guess; yesterday's go. The same place for the same `of`."""
+    token = hashlib.blake2b(of.encode(), key=_SECRET, digest_size=8).hexdigest() if of else secrets.token_hex(8)
     for old in workspace.downloads.iterdir():
         if old.stat().st_mtime < time.time() - _KEPT_SECONDS:
             old.unlink(missing_ok=True)
-    return workspace.downloads / f"{slug(title)}-{secrets.token_hex(8)}{ending}"
+    return workspace.downloads / f"{slug(title)}-{token}{ending}"
 
 
 def link(path: Path, text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.data.aside import ending, write_aside
 from studio.data.files import SUFFIXES
 from studio.data.formats import FORMATS
 from studio.data.library import Found, add, copy, look, names, open_source, own, remove, settle
@@ -100,8 +101,9 @@ def _aside(page: Page, found: Found) -> str:
     rows = found.train.set_aside
     if not rows:
         return ""
-    path = place(page.workspace, f"{found.title} set aside", ".txt")
-    path.write_text("\n".join(row.raw or f"(line {row.line}: {row.reason})" for row in rows), encoding="utf-8")
+    path = place(page.workspace, f"{found.title} set aside", ending(found.train.name), str(found.train.path))
+    if not path.exists():
+        write_aside(path, rows, found.train.columns)
     count = "1 row" if len(rows) == 1 else f"{len(rows):,} rows"
     how = "mend them and add them under “Get and make data”"
     return f'<p class="note">{count} could not be read: {link(path, "download")}, {how}.</p>'

@@ -166,6 +166,8 @@ def progress_of(work: Callable[[Tell], T], outcome: Outcome[T]) -> Iterator[str]
     finally:
         stop.set()
     if faults:
+        if isinstance(faults[0], StudioError):
+            yield f'<p class="fault">{escaped(faults[0].problem)} {escaped(faults[0].remedy)}</p>'
         raise faults[0]
 
 

@@ -45,7 +45,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
             ending = gr.Radio(
                 [("JSON Lines", ".jsonl"), ("CSV", ".csv"), ("Parquet", ".parquet")],
                 value=".jsonl",
-                label="As it is now, edits included",
+                label="The version chosen above; of the current one, as it is now with its edits",
                 elem_id="export-format",
             )
             with gr.Row(elem_classes="tools"):
@@ -62,7 +62,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
     back.click(bench.on(_back), [bench.chooser, chosen, bench.changed], bench.changed, **PRIVATE)
     against.click(bench.on(_compare), [bench.chooser, chosen], difference, **PRIVATE)
     discard.click(bench.on(_discard), [bench.chooser, bench.changed], bench.changed, **PRIVATE)
-    write.click(bench.on(_export), [bench.chooser, ending], told, **PRIVATE)
+    write.click(bench.on(_export), [bench.chooser, chosen, ending], told, **PRIVATE)
 
 
 def _show(page: Page, name: str) -> Any:
@@ -154,9 +154,11 @@ def _difference(found: Diff) -> str:
     return f'<p class="note">From that version to the current one: {counts}{more}</p>{compared(lines)}'
 
 
-def _export(page: Page, name: str, ending: str) -> Iterator[str]:
+def _export(page: Page, name: str, version: str | None, ending: str) -> Iterator[str]:
     """The file, made anew each time; with progress, for a million rows take a while."""
-    table = table_of(page, name)
+    kept = find(page.workspace, name)
+    older = kept is not None and version and version != kept.current
+    table = page.desk.table(kept.path(version)) if kept and version and older else table_of(page, name)
     path = place(page.workspace, title_of(name, page.workspace), ending)
     done: Outcome[int] = Outcome()
     yield from progress_of(lambda tell: export(table, path, lambda share: tell(share, "Writing")), done)
