@@ -8,12 +8,12 @@ stands there now, as JSON objects {"c<column>": cell}. A null `before` is a row 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from studio.data.parquet import Row, to_json
-from studio.data.table import Table
+from studio.data.parquet import Kind, Row, to_json, whole_letters
+from studio.data.table import Table, literal
 from studio.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def edit(table: Table, row: int, column: str, text: str, seen: str | None = None
             remedy="Look at what it says now, then edit it again.",
         )
     new = _cell_from(text, table, column, old)
-    if new == old and type(new) is type(old):
+    if to_json(new) == to_json(old):  # equal to Python are 1 and true as well
         raise DatasetError(NOTHING_TO_DO, remedy="Write another value first.")
     return _change(table, f"Edited '{column}' of {table.called(row)}", [(row, {i: old}, {i: new})])
 
@@ -67,9 +67,10 @@ def rewrite(table: Table, rows: Rows, new: Callable[[int, Row], Row | None], wha
         if cells is None:
             touched.append((row, dict(enumerate(old.values())), None))
             continue
-        at = {i: name for i, name in enumerate(table.columns) if cells.get(name) != old[name]}
+        at = {i: n for i, n in enumerate(table.columns) if to_json(cells.get(n)) != to_json(old[n])}
         if at:
-            touched.append((row, {i: old[n] for i, n in at.items()}, {i: cells.get(n) for i, n in at.items()}))
+            new_cells = {i: _checked(cells.get(n), table, n) for i, n in at.items()}
+            touched.append((row, {i: old[n] for i, n in at.items()}, new_cells))
     return _change(table, what, touched)
 
 
@@ -93,13 +94,20 @@ def add(table: Table, rows: Sequence[Row], what: str, behind: int | None = None)
 
 def duplicate(table: Table, row: int) -> Change:
     """The same row once more, right behind it."""
-    return add(table, [_one(table, row)[1]], f"Duplicated {table.called(row)}", behind=row)
+    import pyarrow
+
+    _one(table, row)
+    start, end = _gap(table, row)
+    same = _asked(table, f"Duplicated {table.called(row)}", [row], before="NULL", after=_all_cells(table))
+    at = {"row": [_next_row(table)], "place": [(start + end) / 2]}
+    return Change(same.what, pyarrow.table({**at, **{n: same.table.column(n) for n in ("before", "after")}}, _schema()))
 
 
 def delete(table: Table, rows: Sequence[int]) -> Change:
     """Rows that go."""
-    what = f"Deleted {table.called(rows[0])}" if len(rows) == 1 else f"Deleted {len(rows):,} rows"
-    return _asked(table, what, rows, before=_all_cells(table), after="NULL")
+    change = _asked(table, "", rows, before=_all_cells(table), after="NULL")
+    there = change.table.column("row").to_pylist()
+    return Change(f"Deleted {table.called(there[0]) if len(there) == 1 else f'{len(there):,} rows'}", change.table)
 
 
 def replace(table: Table, rows: Rows, columns: Sequence[str], find: str, by: str, *, pattern: bool) -> Change:
@@ -111,9 +119,8 @@ def replace(table: Table, rows: Rows, columns: Sequence[str], find: str, by: str
     if not find or not texts:
         problem = "There is nothing to look for." if not find else "None of the columns holds text."
         raise DatasetError(problem, remedy="Say what to find, and in a column of text.")
-    quoted = [part.replace("'", "''").replace("\0", "") for part in (find, by)]
-    call = "regexp_replace({}, '{}', '{}', 'g')" if pattern else "replace({}, '{}', '{}')"
-    new = {i: call.format(f"c{i}", *quoted) for i in texts}
+    name, options = ("regexp_replace", ", 'g'") if pattern else ("replace", "")
+    new = {i: f"{name}(c{i}, {literal(find)}, {literal(by)}{options})" for i in texts}
     # A cell that stays as it is must not stand in the record; json_merge_patch leaves its key out.
     before = _merged({i: f"c{i}" for i in texts}, new)
     after = _merged(new, new)
@@ -169,11 +176,14 @@ def _change(
 ) -> Change:
     if not touched:
         raise DatasetError(NOTHING_TO_DO, remedy="Choose other rows, or another change.")
-    at = places or _places(table, [row for row, *_ in touched])
-    named = [
-        (row, place, _named(table, before), _named(table, after))
-        for (row, before, after), place in zip(touched, at, strict=True)
-    ]
+    stand = _standing(table, [row for row, before, _ in touched if before is not None])
+    named = []
+    for number, (row, before, after) in enumerate(touched):
+        place, exact = stand.get(row, (0.0, {}))
+        old = _named(table, before)
+        if old is not None:
+            old |= {key: cell for key, cell in exact.items() if key in old}
+        named.append((row, places[number] if places else place, old, _named(table, after)))
     return Change(what, _arrow(named))
 
 
@@ -192,8 +202,10 @@ def _asked(table: Table, what: str, rows: Rows, *, before: str, after: str, wher
     return Change(what, found)
 
 
-def _all_cells(table: Table) -> str:
-    cells = ", ".join(f"'c{i}', {table.as_json(i)}" for i in range(len(table.columns)))
+def _all_cells(table: Table, kinds: Collection[Kind] | None = None) -> str:
+    """SQL for a row's cells, of all columns or those of some kinds, as changes hold them."""
+    chosen = [i for i, name in enumerate(table.columns) if kinds is None or table.kinds[name] in kinds]
+    cells = ", ".join(f"'c{i}', {table.as_json(i)}" for i in chosen)
     return f"json_object({cells})"
 
 
@@ -243,13 +255,15 @@ def _one(table: Table, row: int) -> tuple[int, Row]:
     return found[0]
 
 
-def _places(table: Table, rows: Sequence[int]) -> list[float]:
+def _standing(table: Table, rows: Sequence[int]) -> dict[int, tuple[float, dict[str, Any]]]:
+    """Row → its place, and its cells of types that Python knows less exactly than the file."""
     import pyarrow
 
     chosen = pyarrow.table({"row": pyarrow.array(rows, pyarrow.int64())})
-    found = table.select("SELECT r, place FROM rows WHERE r IN (SELECT row FROM chosen)", chosen=chosen)
-    by_row = dict(zip(found.column("r").to_pylist(), found.column("place").to_pylist(), strict=True))
-    return [by_row[row] for row in rows]
+    cells = _all_cells(table, {"other"})
+    statement = f"SELECT r, place, CAST({cells} AS VARCHAR) AS cells FROM rows WHERE r IN (SELECT row FROM chosen)"
+    found = table.select(statement, chosen=chosen).to_pylist()
+    return {each["r"]: (each["place"], json.loads(each["cells"])) for each in found}
 
 
 def _next_row(table: Table) -> int:
@@ -264,7 +278,7 @@ def _gap(table: Table, behind: int | None) -> tuple[float, float]:
         last = table.select("SELECT max(place) AS p FROM patch").column("p")[0].as_py()
         start = max(float(table.base_rows), last if last is not None else 0.0)
         return start, start + 1_000_000.0
-    start = _places(table, [_one(table, behind)[0]])[0]
+    start, _ = _standing(table, [_one(table, behind)[0]])[behind]
     found = table.select(f"SELECT min(place) AS p FROM rows WHERE place > {start!r}").column("p")[0].as_py()
     return start, start + 1.0 if found is None else found
 
@@ -273,7 +287,7 @@ def _cell_from(text: str, table: Table, column: str, old: Any) -> Any:
     """The cell a person's text stands for in that column."""
     kind = table.kinds[column]
     if kind == "text":
-        return text
+        return whole_letters(text)
     if not text.strip():
         return None
     if kind == "json" and isinstance(old, str):
@@ -282,7 +296,10 @@ def _cell_from(text: str, table: Table, column: str, old: Any) -> Any:
         cell = json.loads(text)
     except (ValueError, RecursionError):
         cell = text
-    if kind == "json" and isinstance(cell, str) and isinstance(old, (list, dict)):
+    nested = table.nested(table.index(column))
+    if kind == "other" and not nested and not isinstance(cell, str):
+        return text.strip()  # a decimal number, say, which Python's would round
+    if isinstance(cell, str) and (nested or (kind == "json" and isinstance(old, (list, dict)))):
         raise DatasetError(
             f"The cell '{column}' holds a list or an object, and what was written is not JSON.",
             remedy="Mend the JSON: every bracket and quotation mark needs its partner.",

@@ -25,7 +25,7 @@ from typing import Any
 
 from studio.data.dataset import SetAside
 from studio.data.files import Reading, open_rows
-from studio.data.parquet import Row, schema_of, write_rows
+from studio.data.parquet import Row, adopt, schema_of, write_rows
 from studio.data.templates import Mapping
 from studio.data.trees import conversations, is_tree
 from studio.errors import DatasetError
@@ -95,7 +95,7 @@ def add(workspace: Workspace, path: Path, original_name: str, progress: Progress
 
     def write(to: Path) -> None:
         if _is_parquet(path) and not is_tree(schema_of(path).names):
-            shutil.copyfile(path, to)
+            adopt(path, to, progress)
         else:
             write_rows(shaped(_told(reading, progress), reading.notes), to)
 
@@ -146,6 +146,8 @@ def versions(kept: Kept) -> list[Version]:
     """All versions, newest first."""
     found = []
     for path in (kept.folder / "versions").glob("*.json"):
+        if not path.with_suffix(".parquet").is_file():
+            continue  # cut off before its rows had their name
         with contextlib.suppress(OSError, ValueError, TypeError):
             values = json.loads(path.read_text(encoding="utf-8"))
             found.append(Version(**{**values, "what": tuple(values["what"])}))
@@ -153,17 +155,21 @@ def versions(kept: Kept) -> list[Version]:
 
 
 def new_version(kept: Kept, write: Callable[[Path], None], *, parent: str, by: str, what: Iterable[str]) -> Version:
-    """Keep what `write` puts into a file as a version, and make it the current one."""
+    """Keep what `write` puts into a file as a version, and make it the current one.
+
+    Rows that a version holds already are that version again, with its own parent and changes.
+    """
     partial = kept.folder / "versions" / f".{secrets.token_hex(8)}"
     try:
         write(partial)
         version = _version(partial, parent=parent, by=by, what=tuple(what))
         path = partial.with_name(f"{version.key}.parquet")
-        if not path.exists():  # else: these rows were saved before
+        known = {each.key: each for each in versions(kept)}
+        if version.key not in known:
             _write_json(path.with_suffix(".json"), asdict(version))
             partial.replace(path)
         set_current(kept, version.key)
-        return version
+        return known.get(version.key, version)
     except OSError as error:
         raise _not_kept(kept.title, error) from None
     finally:
@@ -232,8 +238,11 @@ def _keep(
             with (temporary / "aside.jsonl").open("w", encoding="utf-8") as file:
                 file.writelines(json.dumps(asdict(row)) + "\n" for row in reading.set_aside)
         _write_json(temporary / "about.json", about)
-        with contextlib.suppress(OSError):  # the same file came twice at the same time
+        try:
             temporary.rename(workspace.datasets / name)
+        except OSError:
+            if find(workspace, name) is None:  # else: the same file came twice at the same time
+                raise
         return name
     except OSError as error:
         raise _not_kept(original_name, error) from None
@@ -283,14 +292,20 @@ def _is_parquet(path: Path) -> bool:
 
 def _update(kept: Kept, **values: Any) -> None:
     path = kept.folder / "about.json"
-    _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
+    try:
+        _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
+    except OSError as error:
+        raise _not_kept(kept.title, error) from None
 
 
 def _write_json(path: Path, values: dict[str, Any]) -> None:
     """Whole or not at all."""
     partial = path.with_name(f".{secrets.token_hex(8)}")
-    partial.write_text(json.dumps(values, ensure_ascii=False, indent=2), encoding="utf-8")
-    partial.replace(path)
+    try:
+        partial.write_text(json.dumps(values, ensure_ascii=False, indent=2), encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _not_kept(shown: str, error: OSError) -> DatasetError:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
+from weakref import WeakValueDictionary
 
 from studio.data import collection
 from studio.data.changes import Change, folded, inverse
@@ -62,6 +63,9 @@ class Draft:
 
     def _open(self) -> None:
         state = self._state()
+        if state["base"] != self.kept.current:  # saved or left behind, and cut off before it was cleared away
+            shutil.rmtree(self.folder, ignore_errors=True)
+            state = {"base": self.kept.current, "head": 0}
         self.base: str = state["base"]
         self.head: int = state["head"]
         self.table = Table(self.kept.path(self.base))
@@ -72,19 +76,15 @@ class Draft:
     def do(self, make: Callable[[Table], Change], who: str) -> Change:
         """Make a change and lay it over the rows; it is on disk before this returns."""
         change = make(self.table)
-        for number in self._numbers():
-            if number > self.head:
-                self._file(number).unlink()
-        number = self.head + 1
-        self.folder.mkdir(exist_ok=True)
-        try:
-            _write(self._file(number), change, who)
-        except OSError as error:
-            raise DatasetError(
-                f"The change cannot be kept ({error.strerror or error}).", remedy="Free some space and try again."
-            ) from None
-        self.table.apply(change.table)
-        self._set_head(number)
+
+        def keep() -> None:
+            self.folder.mkdir(exist_ok=True)
+            for number in self._numbers():
+                if number > self.head:
+                    self._file(number).unlink()
+            _write(self._file(self.head + 1), change, who)
+
+        self._move(change.table, self.head + 1, keep)
         return change
 
     @_alone
@@ -92,8 +92,7 @@ class Draft:
         """Take the last change back; what it was, in words."""
         if not self.head:
             raise DatasetError("There is nothing to undo.", remedy="Changes made before the last save stay.")
-        self.table.apply(inverse(_read(self._file(self.head))))
-        self._set_head(self.head - 1)
+        self._move(inverse(_read(self._file(self.head))), self.head - 1)
         return _about(self._file(self.head + 1))["what"]
 
     @_alone
@@ -102,8 +101,7 @@ class Draft:
         path = self._file(self.head + 1)
         if not path.exists():
             raise DatasetError("There is nothing to do again.", remedy="Only what was undone can be done again.")
-        self.table.apply(_read(path))
-        self._set_head(self.head + 1)
+        self._move(_read(path), self.head + 1)
         return _about(path)["what"]
 
     @_alone
@@ -115,10 +113,11 @@ class Draft:
         version = collection.new_version(
             self.kept, functools.partial(write_table, self.table), parent=self.base, by=who, what=what
         )
-        history = self.kept.history(version.key)
-        history.parent.mkdir(exist_ok=True)
-        if not history.exists():
-            self.folder.rename(history)
+        if version.parent:  # else: edited and edited back; rows that came so have no history
+            history = self.kept.history(version.key)
+            history.parent.mkdir(exist_ok=True)
+            if not history.exists():
+                self.folder.rename(history)
         self._reopen()
         return version
 
@@ -148,13 +147,24 @@ class Draft:
         self._open()
 
     def _state(self) -> dict[str, Any]:
-        """What the draft lies over; a draft over a version that is not the current one is of no use."""
-        fresh = {"base": self.kept.current, "head": 0}
+        """What the draft lies over, and how many changes count; none where that cannot be read."""
         try:
             state = json.loads((self.folder / "draft.json").read_text(encoding="utf-8"))
-            return state if state["base"] == self.kept.current and isinstance(state["head"], int) else fresh
+            return {"base": str(state["base"]), "head": max(0, min(int(state["head"]), len(self._numbers())))}
         except (OSError, ValueError, LookupError, TypeError):
-            return fresh
+            return {"base": self.kept.current, "head": 0}
+
+    def _move(self, changes: Any, head: int, keep: Callable[[], None] = lambda: None) -> None:
+        """Lay changes over the rows and write down that they count; neither where one cannot be done."""
+        self.table.apply(changes)
+        try:
+            keep()
+            self._set_head(head)
+        except OSError as error:
+            self.table.apply(inverse(changes))
+            raise DatasetError(
+                f"The change cannot be kept ({error.strerror or error}).", remedy="Free some space and try again."
+            ) from None
 
     def _set_head(self, head: int) -> None:
         path = self.folder / "draft.json"
@@ -185,10 +195,9 @@ def change_of(folder: Path, number: int) -> Change:
 def write_table(table: Table, path: Path) -> None:
     """The table's rows in their order as a Parquet file, few in memory at a time."""
     schema = schema_of(table.path).remove_metadata()
-    writer = Writer(path, schema)
-    for part in merged(table):
-        writer.write(part.cast(schema))
-    writer.close()
+    with Writer(path, schema) as writer:
+        for part in merged(table):
+            writer.write(part.cast(schema))
 
 
 def merged(table: Table) -> Iterator[Any]:
@@ -250,14 +259,13 @@ class _Recent(Generic[T]):
         self._most = most
         self._make = make
         self._kept: dict[Path, T] = {}
+        self._alive: WeakValueDictionary[Path, T] = WeakValueDictionary()  # two of one draft would not hear each other
         self._lock = threading.Lock()
 
     def get(self, key: Path, source: Any) -> T:
         with self._lock:
-            thing = self._kept.pop(key, None)
-            if thing is None:
-                thing = self._make(source)
-            self._kept[key] = thing
+            thing = self._kept.pop(key, None) or self._alive.get(key) or self._make(source)
+            self._kept[key] = self._alive[key] = thing
             while len(self._kept) > self._most:
                 del self._kept[next(iter(self._kept))]
             return thing
@@ -265,6 +273,7 @@ class _Recent(Generic[T]):
     def drop(self, key: Path) -> None:
         with self._lock:
             self._kept.pop(key, None)
+            self._alive.pop(key, None)
 
 
 def _write(path: Path, change: Change, who: str) -> None:

@@ -8,11 +8,13 @@ and its field is marked. `Cells` turns what stands in the file back into what th
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from studio.data.csv_rows import column_names
 from studio.data.files import refuse_bomb
 from studio.errors import DatasetError
 
@@ -27,6 +29,7 @@ _GROUP = 10_000  # rows a row group: what a page of the table has to read
 _GROUP_BYTES = 32_000_000  # or fewer, where rows are long
 _MARK = {b"studio": b"json"}
 _WHOLE = 2**63
+_CHUNK = 1_000_000  # bytes of a foreign file read at a time: its row groups may be large
 
 _TYPES: dict[type, Kind] = {str: "text", int: "whole", float: "number", bool: "truth"}
 
@@ -45,6 +48,48 @@ def write_rows(rows: Iterable[Row], path: Path) -> int:
         return spool.finish()
     finally:
         spool.clean()
+
+
+def adopt(source: Path, path: Path, progress: Callable[[float], None] | None = None) -> None:
+    """Write another program's Parquet file as one of ours: types are kept, what we cannot edit is made plain.
+
+    Row groups become small, so that a page is read fast. `progress` is told the share done, 0 to 1.
+    Raises DatasetError for a damaged file.
+    """
+    import pyarrow.parquet
+
+    schema = _plain(schema_of(source))
+    marked = [field.name for field in schema if kind_of(field) == "json"]
+    with pyarrow.parquet.ParquetFile(source, buffer_size=_CHUNK, pre_buffer=False) as file, Writer(path, schema) as own:
+        try:
+            for batch in file.iter_batches(batch_size=_BATCH):
+                table = pyarrow.Table.from_batches([batch]).rename_columns(schema.names).cast(schema)
+                for name in marked:
+                    _ = [json.loads(cell) for cell in table.column(name).to_pylist() if cell is not None]
+                own.write(table)
+                if progress:
+                    progress(own.rows / file.metadata.num_rows)
+        except (pyarrow.ArrowException, OSError, ValueError, KeyError, RecursionError) as error:
+            if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
+                raise
+            raise _damaged() from None
+
+
+def _plain(schema: pyarrow.Schema) -> pyarrow.Schema:
+    """A name of its own for each column, and types that cells of any such value can be added to."""
+    import pyarrow
+
+    types, fields = pyarrow.types, []
+    distinct = len(set(schema.names)) == len(schema.names)
+    for name, field in zip(schema.names if distinct else column_names(schema.names), schema, strict=True):
+        type_ = field.type.value_type if types.is_dictionary(field.type) else field.type
+        if types.is_null(type_) or types.is_large_string(type_) or types.is_string_view(type_):
+            type_ = pyarrow.string()
+        elif types.is_fixed_size_binary(type_) or types.is_binary_view(type_):
+            type_ = pyarrow.binary()
+        is_ours = kind_of(field) == "json" and types.is_string(type_)
+        fields.append(pyarrow.field(name, type_, metadata=_MARK if is_ours else None))
+    return pyarrow.schema(fields)
 
 
 def kind_of(field: Any) -> Kind:
@@ -72,10 +117,14 @@ def schema_of(path: Path) -> pyarrow.Schema:
             refuse_bomb(file.metadata, path.stat().st_size, "The Parquet file")
             return file.schema_arrow
     except (pyarrow.ArrowException, OSError, ValueError, KeyError):
-        raise DatasetError(
-            "The Parquet file is damaged, or of a kind that cannot be read here.",
-            remedy="Download or export it again; CSV and JSON Lines work too.",
-        ) from None
+        raise _damaged() from None
+
+
+def _damaged() -> DatasetError:
+    return DatasetError(
+        "The Parquet file is damaged, or of a kind that cannot be read here.",
+        remedy="Download or export it again; CSV and JSON Lines work too.",
+    )
 
 
 def rows_of(path: Path) -> Iterator[Row]:
@@ -146,6 +195,17 @@ class Writer:
         self._flush()
         self._file.close()
 
+    def __enter__(self) -> Writer:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Ends the file. What was to be written when an error came is given up."""
+        if kind is None:
+            self.close()
+        else:
+            with suppress(OSError):  # the error that came first is the one to tell
+                self._file.close()
+
 
 class _Spool:
     """Parts of one data set, each under the types that its rows agree on."""
@@ -187,14 +247,15 @@ class _Spool:
             self._parts[0][0].replace(self._path)
             return self._writer.rows
         kinds = self._parts[-1][1]  # each part's kinds are wider than those before
-        whole = Writer(self._path, _schema(kinds))
-        for part, own in self._parts:
-            for batch in batches_of(part):
-                whole.write(_widened(batch, own, kinds))
-        whole.close()
+        with Writer(self._path, _schema(kinds)) as whole:
+            for part, own in self._parts:
+                for batch in batches_of(part):
+                    whole.write(_widened(batch, own, kinds))
         return whole.rows
 
     def clean(self) -> None:
+        if self._writer is not None:
+            self._writer.__exit__(Exception)
         for part, _ in self._parts:
             part.unlink(missing_ok=True)
 
@@ -234,7 +295,16 @@ def _table(cells: dict[str, list[Any]], kinds: dict[str, Kind | None], rows: int
         _as_json(cells.get(n, nothing)) if kind == "json" else cells.get(n, nothing) for n, kind in kinds.items()
     ]
     schema = _schema(kinds)
-    return pyarrow.table([pyarrow.array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+    return pyarrow.table([_array(c, f.type) for c, f in zip(columns, schema, strict=True)], schema=schema)
+
+
+def _array(cells: list[Any], type_: pyarrow.DataType) -> pyarrow.Array:
+    import pyarrow
+
+    try:
+        return pyarrow.array(cells, type_)
+    except UnicodeEncodeError:
+        return pyarrow.array([None if cell is None else whole_letters(cell) for cell in cells], type_)
 
 
 def _widened(batch: pyarrow.RecordBatch, own: dict[str, Kind | None], kinds: dict[str, Kind | None]) -> pyarrow.Table:
@@ -256,4 +326,13 @@ def _as_json(cells: list[Any]) -> list[str | None]:
 
 def to_json(cell: Any) -> str:
     """A cell as JSON text; other languages' letters stay readable, so that they can be searched for."""
-    return json.dumps(cell, ensure_ascii=False, default=str)
+    return whole_letters(json.dumps(cell, ensure_ascii=False, default=str))
+
+
+def whole_letters(text: str) -> str:
+    """The text with U+FFFD for each lone surrogate, which no file can hold."""
+    try:
+        text.encode()
+        return text
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

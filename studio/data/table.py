@@ -8,6 +8,8 @@ file, from 0; added ones by numbers from there on.
 from __future__ import annotations
 
 import json
+import math
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from studio.data.parquet import Kind, Row, kind_of, schema_of
+from studio.data.parquet import Kind, Row, kind_of, schema_of, whole_letters
 from studio.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 MEMORY = "1GB"  # for sorting and filtering; beyond it duckdb uses the disk
 SQL_SECONDS = 20.0
 SQL_ROWS = 1_000
+_INEXACT = re.compile("DECIMAL|BLOB|NULL")  # types that JSON within lists and objects does not keep
 
 OPERATORS: dict[str, str] = {  # as a condition names it → as people read it
     "contains": "contains",
@@ -92,7 +95,7 @@ class Table:
             config={"memory_limit": MEMORY, "threads": 2, "autoinstall_known_extensions": False}
         )
         for statement in (
-            f"SET allowed_paths = [{_text(str(path))}]",
+            f"SET allowed_paths = [{literal(str(path))}]",
             "SET enable_external_access = false",
             "SET lock_configuration = true",
         ):
@@ -130,6 +133,7 @@ class Table:
         import duckdb
 
         try:
+            query = whole_letters(query)
             statements = duckdb.extract_statements(query)
             if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
                 raise DatasetError(
@@ -145,6 +149,7 @@ class Table:
                 rows = cursor.fetchmany(limit + 1)
             finally:
                 timer.cancel()
+                cursor.interrupt()  # a query with rows to come would first be worked out to its end
                 cursor.execute("ROLLBACK")
         except duckdb.Error as error:
             raise _not_answered(error) from None
@@ -156,8 +161,11 @@ class Table:
         """Lay changes over the rows: an Arrow table of row, place, before, after (see changes.py).
 
         `before` and `after` are JSON objects {"c<column>": cell}; a null `before` is a row that comes,
-        a null `after` one that goes.
+        a null `after` one that goes. Raises DatasetError for a cell its column cannot hold; nothing is
+        changed then.
         """
+        import duckdb
+
         with self._lock:
             cursor = self._database.cursor()
             cursor.register("changes", changes)
@@ -165,6 +173,9 @@ class Table:
             try:
                 self._lay(cursor)
                 cursor.execute("COMMIT")
+            except duckdb.ConversionException as error:
+                cursor.execute("ROLLBACK")
+                raise _not_held(error) from None
             except BaseException:
                 cursor.execute("ROLLBACK")
                 raise
@@ -181,9 +192,9 @@ class Table:
         fresh = ", ".join(self._from_json(i) for i in range(len(self.columns)))
         cursor.execute(
             f"INSERT INTO patch SELECT row, changes.place, false, {fresh} FROM changes "
-            "WHERE before IS NULL AND after IS NOT NULL AND row NOT IN (SELECT r FROM patch)"
+            "WHERE before IS NULL AND row NOT IN (SELECT r FROM patch)"  # gone again or not: its number is taken
         )
-        cursor.execute("UPDATE patch SET gone = (after IS NULL) FROM changes WHERE r = row")
+        cursor.execute("UPDATE patch SET gone = (after IS NULL), place = changes.place FROM changes WHERE r = row")
         keys = cursor.execute(
             "SELECT DISTINCT unnest(json_keys(after)) FROM changes WHERE after IS NOT NULL"
         ).fetchall()
@@ -228,7 +239,7 @@ class Table:
     def _create(self) -> None:
         names = ", ".join([*(f"c{i}" for i in range(len(self.columns))), "r"])
         columns = ", ".join(f"c{i}" for i in range(len(self.columns)))
-        base = f"read_parquet({_text(str(self.path))}, file_row_number = true) AS base({names})"
+        base = f"{self._read()} AS base({names})"
         shown = ", ".join(
             f"{f'CAST(c{i} AS JSON)' if self.kinds[name] == 'json' else f'c{i}'} AS {_identifier(alias)}"
             for i, (name, alias) in enumerate(zip(self.columns, _distinct(self.columns), strict=True))
@@ -244,12 +255,19 @@ class Table:
         described = self._execute("DESCRIBE patch").fetchall()
         self.types: tuple[str, ...] = tuple(str(each[1]) for each in described[3:])
 
+    def _read(self) -> str:
+        """SQL for the file's columns and each row's place, from 0."""
+        file = f"read_parquet({literal(str(self.path))}, hive_partitioning = false"  # a folder a=b is no column
+        if "file_row_number" in map(str.lower, self.columns):  # duckdb's own name for the place
+            return f"(SELECT *, row_number() OVER () - 1 FROM {file}))"
+        return f"{file}, file_row_number = true)"
+
     def _find(self, view: View, revision: int) -> np.ndarray:
         tables = {}
         wanted = [self._condition(condition) for condition in view.conditions]
         if view.search:
             anywhere = (
-                f"regexp_matches({self._as_text(i)}, {_text(view.search)}, 'il')" for i in range(len(self.columns))
+                f"regexp_matches({self._as_text(i)}, {literal(view.search)}, 'il')" for i in range(len(self.columns))
             )
             wanted.append(f"({' OR '.join(anywhere)})")
         if view.only is not None:
@@ -273,23 +291,23 @@ class Table:
         text = f"coalesce({self._as_text(i)}, '')"
         match condition.operator:
             case "contains":
-                return f"regexp_matches({text}, {_text(value)}, 'il')"
+                return f"regexp_matches({text}, {literal(value)}, 'il')"
             case "lacks":
-                return f"NOT regexp_matches({text}, {_text(value)}, 'il')"
+                return f"NOT regexp_matches({text}, {literal(value)}, 'il')"
             case "is":
-                return f"{text} = {_text(value)}"
+                return f"{text} = {literal(value)}"
             case "is_not":
-                return f"{text} <> {_text(value)}"
+                return f"{text} <> {literal(value)}"
             case "empty":
-                return f"trim({text}) = ''"
+                return f"regexp_full_match({text}, '\\s*')"
             case "filled":
-                return f"trim({text}) <> ''"
+                return f"NOT regexp_full_match({text}, '\\s*')"
             case "longer":
                 return f"length({text}) > {_number(value)}"
             case "shorter":
                 return f"length({text}) < {_number(value)}"
             case "matches":
-                return f"regexp_matches({text}, {_text(value)})"
+                return f"regexp_matches({text}, {literal(value)})"
             case "above":
                 return f"TRY_CAST({text} AS DOUBLE) > {_number(value)}"
             case "below":
@@ -303,12 +321,22 @@ class Table:
         return self.columns.index(column)
 
     def as_json(self, i: int) -> str:
-        """SQL for a cell as JSON, as changes hold it."""
-        return f"to_json(c{i})"
+        """SQL for a cell as JSON, as changes hold it: exactly, so as text where JSON has no such number or type."""
+        simple = self.kinds[self.columns[i]] != "other" or (self.nested(i) and not _INEXACT.search(self.types[i]))
+        return f"to_json(c{i})" if simple else f"to_json(CAST(c{i} AS VARCHAR))"
+
+    def nested(self, i: int) -> bool:
+        """Whether the column's own type, rather than JSON text, makes lists and objects of its cells."""
+        return self.types[i].endswith("]") or self.types[i].startswith(("STRUCT", "MAP"))
 
     def _from_json(self, i: int) -> str:
-        cell = f"json_extract(after, '$.c{i}')"
-        return f"(after ->> '$.c{i}')" if self.types[i] == "VARCHAR" else f"CAST({cell} AS {self.types[i]})"
+        cell, text = f"json_extract(after, '$.c{i}')", f"(after ->> '$.c{i}')"
+        if self.types[i] == "VARCHAR":
+            return text
+        if self.kinds[self.columns[i]] != "other":
+            return f"CAST({cell} AS {self.types[i]})"
+        written = f"json_type(after, '$.c{i}') = 'VARCHAR'"
+        return f"CASE WHEN {written} THEN CAST({text} AS {self.types[i]}) ELSE CAST({cell} AS {self.types[i]}) END"
 
     def _as_text(self, i: int) -> str:
         return f"c{i}" if self.types[i] == "VARCHAR" else f"CAST(c{i} AS VARCHAR)"
@@ -345,9 +373,17 @@ def _not_answered(error: Exception) -> DatasetError:
     return DatasetError(f"The query cannot be answered ({first[:300]}).", remedy="Change it and try again.")
 
 
-def _text(value: str) -> str:
+def _not_held(error: Exception) -> DatasetError:
+    """duckdb's own words on what does not fit where."""
+    first = str(error).strip().splitlines()[0].removeprefix("Conversion Error: ")
+    return DatasetError(f"A column cannot hold such a value ({first[:200]}).", remedy="Write a value of its kind.")
+
+
+def literal(value: str) -> str:
     """A text as an SQL literal."""
-    return "'" + value.replace("'", "''").replace("\0", "") + "'"
+    quoted = whole_letters(value).replace("'", "''")
+    parts = [f"'{part}'" for part in quoted.split("\0")]  # a literal cannot hold a NUL
+    return parts[0] if len(parts) == 1 else f"({' || chr(0) || '.join(parts)})"
 
 
 def _identifier(name: str) -> str:
@@ -356,9 +392,12 @@ def _identifier(name: str) -> str:
 
 def _number(value: str) -> str:
     try:
-        return repr(float(value))
+        number = float(value)
     except ValueError:
-        raise DatasetError(f"'{value}' is not a number.", remedy="Write a number such as 200.") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise DatasetError(f"'{value}' is not a number.", remedy="Write a number such as 200.")
+    return repr(number)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:
