@@ -47,6 +47,7 @@ class Facts:
     maximum: float | None
     choices: tuple[str, ...]
     advanced: bool
+    step: float | None  # a number best found by trying, between its bounds: a slider's step
 
 
 def setting(
@@ -57,6 +58,7 @@ def setting(
     unit: str = "",
     source: str = "",
     advanced: bool = False,
+    step: float | None = None,
     **bounds: Any,
 ) -> Any:
     """A field that carries its label, unit, help and source beside pydantic's own bounds."""
@@ -64,7 +66,7 @@ def setting(
         default,
         title=label,
         description=help,
-        json_schema_extra={"unit": unit, "source": source, "advanced": advanced},
+        json_schema_extra={"unit": unit, "source": source, "advanced": advanced, "step": step},
         **bounds,
     )
 
@@ -96,6 +98,7 @@ def _facts(name: str, info: FieldInfo) -> Facts:
         maximum=bounds.get("le", bounds.get("lt")),
         choices=tuple(str(choice) for choice in get_args(annotation)) if get_origin(annotation) is Literal else (),
         advanced=bool(extra.get("advanced", False)),
+        step=float(step) if isinstance(step := extra.get("step"), int | float) else None,
     )
 
 

@@ -25,6 +25,8 @@ def widget(fact: Facts) -> Component:
         return gr.Checkbox(fact.default, **common)
     if fact.kind == "choice":
         return gr.Dropdown(list(fact.choices), value=fact.default, **common)
+    if fact.step is not None and fact.minimum is not None and fact.maximum is not None:
+        return gr.Slider(fact.minimum, fact.maximum, fact.default, step=fact.step, **common)
     # A gr.Number shows 0 for "not set" and an optional number must be able to be empty.
     if fact.kind == "text" or fact.optional or fact.kind == "float":
         return gr.Textbox("" if fact.default is None else f"{fact.default}", max_lines=1, **common)

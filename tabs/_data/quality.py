@@ -49,7 +49,7 @@ class Report:
 def build(bench: Bench, part: gr.Tab) -> None:
     """What to look for, the findings, and the preview of a fix."""
     report, proposed = gr.State(None), gr.State("")
-    titles = [(f"{cls.title}: {cls.about}", key) for key, cls in checks().items()]
+    titles = [(cls.title, key) for key, cls in checks().items()]
     usual = [key for key, cls in checks().items() if cls.default]
     with gr.Row(elem_classes="tools"):
         go = gr.Button("Check the data", variant="primary", elem_id="quality-go")
@@ -63,8 +63,13 @@ def build(bench: Bench, part: gr.Tab) -> None:
             elem_id="quality-held-out",
         )
         wanted = gr.CheckboxGroup(titles, value=usual, label="Checks", elem_id="quality-wanted")
-        gr.Markdown("**Thresholds**")
-        groups = {key: Group(cls) for key, cls in checks().items() if facts(cls)}
+        groups: dict[str, Group] = {}
+        with gr.Row():
+            for key, cls in checks().items():
+                if facts(cls):
+                    with gr.Column(min_width=280):
+                        gr.Markdown(f"**{cls.title}**: {cls.about}")
+                        groups[key] = Group(cls)
     state = gr.HTML(NOT_YET, apply_default_css=False, elem_id="quality-state")
     preview = gr.HTML("", apply_default_css=False, elem_id="quality-preview")
     apply = gr.Button("Apply to all of them", variant="primary", visible=False, elem_id="quality-apply")

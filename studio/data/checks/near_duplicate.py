@@ -20,7 +20,7 @@ class NearDuplicate(Check):
     severity: ClassVar[Severity] = "warning"
 
     threshold: float = setting(
-        0.85, "Likeness", ge=0.5, le=1.0,
+        0.85, "Likeness", ge=0.5, le=1.0, step=0.01,
         help="Share of the word triples of two rows that both have; 1 finds what differs in case or spaces only.",
         source="Broder 1997, On the resemblance and containment of documents",
     )  # fmt: skip
