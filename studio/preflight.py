@@ -34,6 +34,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             f"{opened.title} holds '{opened.mapping.format}' data, which this objective cannot learn from.",
             remedy=f"It learns from: {', '.join(known)}. Choose another format in the Dataset tab.",
         )
+    _check_split(config, opened.train.columns)
     held_out = config.dataset.validation_share > 0 or opened.validation is not None
     if held_out and opened.validation is None and opened.train.total < 2:
         raise ConfigError(
@@ -52,3 +53,15 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
         }
     )
     return config.model_copy(update={"dataset": dataset})
+
+
+def _check_split(config: RunConfig, columns: tuple[str, ...]) -> None:
+    """Raise ConfigError for a split that this data set cannot be given."""
+    chosen = config.dataset
+    if chosen.validation_share + chosen.test_share >= 1:
+        raise ConfigError("'Held-out share' and 'Test share' leave no rows to train on.", remedy="Lower one of them.")
+    if chosen.split in ("stratified", "grouped") and chosen.split_column not in columns:
+        raise ConfigError(
+            f"Rows are to be held out by a column, and '{chosen.split_column}' is none of this data set's.",
+            remedy=f"Set 'Column to split by' to one of: {', '.join(columns[:12])}.",
+        )

@@ -263,6 +263,8 @@ class Table:
         return f"{file}, file_row_number = true)"
 
     def _find(self, view: View, revision: int) -> np.ndarray:
+        if view == ALL:
+            return self._all()
         tables = {}
         wanted = [self._condition(condition) for condition in view.conditions]
         if view.search:
@@ -278,6 +280,17 @@ class Table:
         where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
         order = self._order(view)
         return self.select(f"SELECT r FROM rows{where} ORDER BY {order}", **tables).column("r").to_numpy()
+
+    def _all(self) -> np.ndarray:
+        """All rows in order, without asking the file: those of the file but the deleted, added ones in their places."""
+        import numpy
+
+        patch = self.select("SELECT r, place, gone FROM patch ORDER BY place, r")
+        rows, places, gone = (patch.column(name).to_numpy() for name in ("r", "place", "gone"))
+        stored = rows < self.base_rows
+        ids = numpy.delete(numpy.arange(self.base_rows), rows[stored & gone])
+        added = ~stored & ~gone
+        return numpy.insert(ids, numpy.searchsorted(ids, places[added]), rows[added])
 
     def _order(self, view: View) -> str:
         if not view.sort:
