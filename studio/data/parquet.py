@@ -8,11 +8,13 @@ and its field is marked. `Cells` turns what stands in the file back into what th
 from __future__ import annotations
 
 import json
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from studio.data.csv_rows import column_names
 from studio.data.files import refuse_bomb
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     import pyarrow
 
 Row = dict[str, Any]
+T = TypeVar("T")
 Kind = Literal["text", "whole", "number", "truth", "json", "other"]
 
 _BATCH = 1_000  # rows; groups are made of whole batches, so that equal rows make equal files
@@ -29,6 +32,7 @@ _GROUP = 3_000  # rows a row group: a hundred scattered rows are in a hundred of
 _GROUP_BYTES = 32_000_000  # or fewer, where rows are long
 _MARK = {b"studio": b"json"}
 _WHOLE = 2**63
+_READ_AHEAD = 16  # batches
 _CHUNK = 1_000_000  # bytes of a foreign file read at a time: its row groups may be large
 
 _TYPES: dict[type, Kind] = {str: "text", int: "whole", float: "number", bool: "truth"}
@@ -62,7 +66,7 @@ def adopt(source: Path, path: Path, progress: Callable[[float], None] | None = N
     marked = [field.name for field in schema if kind_of(field) == "json"]
     with pyarrow.parquet.ParquetFile(source, buffer_size=_CHUNK, pre_buffer=False) as file, Writer(path, schema) as own:
         try:
-            for batch in file.iter_batches(batch_size=_BATCH):
+            for batch in _ahead(file.iter_batches(batch_size=_BATCH)):
                 table = pyarrow.Table.from_batches([batch]).rename_columns(schema.names).cast(schema)
                 for name in marked:
                     _ = [json.loads(cell) for cell in table.column(name).to_pylist() if cell is not None]
@@ -73,6 +77,15 @@ def adopt(source: Path, path: Path, progress: Callable[[float], None] | None = N
             if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
                 raise
             raise _damaged() from None
+
+
+def _ahead(batches: Iterator[T]) -> Iterator[T]:
+    """The same, read by a thread while the ones before are worked on: Arrow lets Python go on meanwhile."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = deque(reader.submit(next, batches, None) for _ in range(_READ_AHEAD))
+        while (batch := waiting.popleft().result()) is not None:
+            waiting.append(reader.submit(next, batches, None))
+            yield batch
 
 
 def _plain(schema: pyarrow.Schema) -> pyarrow.Schema:
