@@ -5,8 +5,10 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import subprocess
+import sys
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,15 +23,30 @@ from studio.data.draft import Draft
 from studio.data.formats import FORMATS
 from studio.data.templates import Mapping, explain_row, to_messages, to_text
 from studio.errors import DatasetError
-from studio.jobs import Jobs
-from studio.store import wait_for_end
+from studio.events import Queued
+from studio.jobs import Jobs, create_run, worker_environment
+from studio.store import State, Store, wait_for_end
 from studio.workspace import Workspace
+from tests.conftest import ROOT
 
 FILES = Path(__file__).parent / "data" / "files"
 CODE = library.SAMPLES / "code_folder" / "code"
 REVISED = "Revised."
 
+# The worker's own code, run after run in one process: its imports take longer than such a run.
+TRAINER = """
+import sys
+from pathlib import Path
+from studio.worker import execute, warm_up
+from studio.workspace import RunFolder, Workspace
+warm_up()
+for line in sys.stdin:
+    folder = Path(line.rstrip())
+    execute(RunFolder(folder), Workspace(folder.parents[1]))
+"""
+
 Make = Callable[..., RunConfig]
+Train = Callable[[Workspace, RunConfig], State]
 
 
 @dataclass(frozen=True)
@@ -53,6 +70,7 @@ CASES = [
     ),
     Case(FILES / "assistant.json", Mapping("messages", {"messages": "messages"}), "messages"),
     Case(FILES / "assistant.json", Mapping("messages", {"messages": "messages"}), "messages", "assistant.parquet"),
+    Case(FILES / "sharegpt.jsonl", Mapping("conversations", {"conversations": "conversations"}), "conversations"),
     Case(
         FILES / "sharegpt.jsonl",
         Mapping("conversations", {"conversations": "conversations"}),
@@ -85,29 +103,51 @@ CASES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def train() -> Iterator[Train]:
+    """Trains what a config says, as the queue would."""
+    worker = subprocess.Popen(
+        [sys.executable, "-c", TRAINER], cwd=ROOT, stdin=subprocess.PIPE, text=True, env=worker_environment()
+    )
+    assert worker.stdin is not None
+    to_worker = worker.stdin
+
+    def run(workspace: Workspace, config: RunConfig) -> State:
+        folder = create_run(workspace, config)
+        folder.events.append(Queued())
+        to_worker.write(f"{folder.path}\n")
+        to_worker.flush()
+        return wait_for_end(Store(workspace), folder.id, 120)
+
+    yield run
+    to_worker.close()
+    worker.wait(timeout=20)
+
+
 def test_the_files_show_every_format() -> None:
     assert {case.mapping.format for case in CASES} == set(FORMATS)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.arrives_as or case.source.name)
 def test_from_a_file_to_a_trained_model(
-    case: Case, jobs: Jobs, workspace: Workspace, tmp_path: Path, tiny_config: Make
+    case: Case, train: Train, workspace: Workspace, tmp_path: Path, tiny_config: Make
 ) -> None:
     name = brought(case, workspace, tmp_path)
     mapping = library.open_source(name, workspace).mapping
     assert mapping == case.mapping
     config = quick(tiny_config, name)
     before = learnt_from(config, workspace)
-    row = next(i for i, row in enumerate(rows_of(name, workspace)) if row in before.rows and learnable(row, mapping))
+    row = next(
+        i for i, row in enumerate(rows_of(name, workspace)) if row in before.rows and not explain_row(row, mapping)
+    )
 
     version = edited(name, workspace, row, case.edited)
     assert Draft(library.own(workspace, name)).table.fetch([row])[0][1] == rows_of(name, workspace)[row]
 
-    run_id = jobs.submit(config)
-    state = wait_for_end(jobs.store, run_id, 120)
+    state = train(workspace, config)
     assert state.status == "done", state.problem
     assert math.isfinite(state.metrics["loss"])
-    used = used_by(run_id, workspace)
+    used = used_by(state.id, workspace)
     assert used.dataset.version == version.key
     assert used.dataset.mapping() == case.mapping
     after = learnt_from(used, workspace)
@@ -229,10 +269,6 @@ def used_by(run_id: str, workspace: Workspace) -> RunConfig:
 
 def rows_of(name: str, workspace: Workspace) -> list[dict[str, Any]]:
     return library.look(name, workspace).train.load().rows
-
-
-def learnable(row: dict[str, Any], mapping: Mapping) -> bool:
-    return not explain_row(row, mapping)
 
 
 def said(row: dict[str, Any], mapping: Mapping) -> str:
