@@ -47,9 +47,9 @@ def build(page: Page, tab: gr.Tab) -> None:
                 mine = gr.Button("Edit a copy", elem_id="dataset-copy")
                 drop = gr.Button("Delete", variant="stop", visible=False, elem_id="dataset-delete")
     about = gr.HTML("", apply_default_css=False, elem_id="dataset-about")
-    changed, only = gr.State(0), gr.State(())
+    chosen, changed, only = gr.State(""), gr.State(0), gr.State(())
     with gr.Tabs(elem_id="dataset-parts") as parts:
-        bench = Bench(page, chooser, changed, only, parts)
+        bench = Bench(page, chooser, chosen, changed, only, parts)
         for key, title, build_part in (
             ("rows", "Rows", rows.build),
             ("columns", "Columns", columns.build),
@@ -63,7 +63,8 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     on = functools.partial(_on, page)
     head = [about, drop, mine]
-    chooser.change(on(_show), chooser, head, **QUIET)
+    chooser.change(lambda name: name, chooser, chosen, **HEARD)
+    chosen.change(on(_show), chooser, head, **QUIET)
     changed.change(on(_show), chooser, head, **QUIET)
     tab.select(on(_arrive), [chooser, changed], [chooser, changed], **HEARD)
     # Others bring data too; the list is looked up when it is opened, and never while something else fills it.

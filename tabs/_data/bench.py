@@ -39,11 +39,14 @@ class Looking:
 class Bench:
     """The tab's shared widgets. `changed` counts edits: its change event is how the parts hear of them.
 
-    `only` hands rows to the editor: (what they are, their numbers).
+    `chosen` is what the chooser says, and tells the parts of another data set: where several listen to a
+    widget's own change event, Gradio may call them in turn without end. `only` hands rows to the editor:
+    (what they are, their numbers).
     """
 
     page: Page
     chooser: gr.Dropdown
+    chosen: gr.State
     changed: gr.State
     only: gr.State
     parts: gr.Tabs

@@ -42,7 +42,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
         with gr.Column(scale=3, min_width=340):
             example = gr.HTML("", apply_default_css=False, elem_id="dataset-example")
     everything = [shape, help_, *roles, example, save]
-    for event in (bench.chooser.change, bench.changed.change):
+    for event in (bench.chosen.change, bench.changed.change):
         event(bench.on(_show), bench.chooser, everything, **QUIET)
     shape.input(bench.on(_reshape), [bench.chooser, shape], [help_, *roles, example], **QUIET)
     for role in roles:

@@ -290,7 +290,7 @@ def _build_splits(bench: Bench) -> None:
         save = gr.Button("Make the data sets", size="sm", variant="primary", elem_id="split-go")
     told = gr.HTML("", apply_default_css=False, elem_id="split-told")
     asked = [bench.chooser, how, column, validation, test, seed]
-    bench.chooser.change(bench.on(_columns), bench.chooser, column, **QUIET)
+    bench.chosen.change(bench.on(_columns), bench.chooser, column, **QUIET)
     look_.click(bench.on(_split_preview), asked, told, **PRIVATE)
     save.click(bench.on(_split), asked, told, **PRIVATE)
 

@@ -99,8 +99,8 @@ def build(bench: Bench, part: gr.Tab) -> None:
         cancels=[running],
         **QUIET,
     )
-    bench.chooser.change(bench.on(_others), bench.chooser, held_out, **QUIET)
-    bench.chooser.change(_forget, None, [report, state, cards, preview, apply], **QUIET)
+    bench.chosen.change(bench.on(_others), bench.chooser, held_out, **QUIET)
+    bench.chosen.change(_forget, None, [report, state, cards, preview, apply], **QUIET)
     cards.click(bench.on(_clicked), [bench.chooser, report], [bench.only, preview, proposed, apply], **PRIVATE)
     apply.click(
         bench.on(_apply), [bench.chooser, report, proposed, bench.changed], [bench.changed, preview, apply], **PRIVATE

@@ -76,10 +76,11 @@ def build(bench: Bench, part: gr.Tab) -> None:
                 below = gr.Button("↓ Row below", size="sm", elem_id="cell-below")
     table_parts = [looking, grid, place, unsaved, *tools.values()]
     cell_parts = [heading, cell, seen, keep]
-    bench.chooser.change(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
+    bench.chosen.change(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
     bench.changed.change(bench.on(_again), [bench.chooser, looking], table_parts, **QUIET)
     # What may be refused goes through the queue: of a handler beside it, Gradio shows no message.
-    bench.only.change(bench.on(_only), [bench.chooser, bench.only], [*table_parts, search, value, bench.parts], **HEARD)
+    handed = [*table_parts, search, value, bench.parts, bench.only]
+    bench.only.change(bench.on(_only), [bench.chooser, bench.only], handed, **HEARD)
     asked = [bench.chooser, looking, search, column, operator, value, length]
     for widget in (search.submit, search.blur, value.submit, value.blur, column.input, operator.input, length.input):
         widget(bench.on(_filter), asked, table_parts, trigger_mode="always_last", **HEARD)
@@ -124,7 +125,7 @@ def _build_replace(bench: Bench, looking: gr.State) -> None:
         elem_id="replace-shown",
     )
     asked = [bench.chooser, looking, find, by, columns, pattern]
-    bench.chooser.change(
+    bench.chosen.change(
         bench.on(lambda page, name: gr.Dropdown(list(table_of(page, name).columns), value=[])),
         bench.chooser,
         columns,
@@ -246,10 +247,10 @@ def _again(page: Page, name: str, looking: Looking) -> list[Any]:
 
 
 def _only(page: Page, name: str, only: Any) -> list[Any]:
-    """Rows that a finding or a query named."""
+    """Rows that a finding or a query named; taken from where they lie, so that the same can be handed over again."""
     if not only:
-        return [gr.skip()] * 13
-    return [*shown_rows(page, Looking(name, View(only=tuple(only[1])))), "", "", gr.Tabs(selected="rows")]
+        return [gr.skip()] * 14
+    return [*shown_rows(page, Looking(name, View(only=tuple(only[1])))), "", "", gr.Tabs(selected="rows"), ()]
 
 
 def _filter(

@@ -80,7 +80,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
     results = [told, plot, cut, untrained, cut_ids, untrained_ids]
     running = count.click(bench.on(measure), [bench.chooser, model, fetch, *group.components()], results, **PRIVATE)
     stop.click(lambda: '<p class="muted">Cancelled.</p>', None, told, cancels=[running], **QUIET)
-    bench.chooser.change(lambda: (ASK_FIRST, 1, *_nothing()), None, [tokens, row, *results], **QUIET)
+    bench.chosen.change(lambda: (ASK_FIRST, 1, *_nothing()), None, [tokens, row, *results], **QUIET)
     cut.click(lambda rows: ("rows that are cut off", rows), cut_ids, bench.only, **HEARD)
     untrained.click(lambda rows: ("rows that teach nothing", rows), untrained_ids, bench.only, **HEARD)
 

@@ -54,11 +54,11 @@ def build(bench: Bench, part: gr.Tab) -> None:
     difference = gr.HTML("", apply_default_css=False, elem_id="versions-diff")
 
     shown = [which, history, chosen, discard]
-    for event in (bench.chooser.change, bench.changed.change, part.select):
+    for event in (bench.chosen.change, bench.changed.change, part.select):
         event(bench.on(_show), bench.chooser, shown, **QUIET)
-    bench.chooser.change(lambda: ("", "", ""), None, [cells, difference, told], **QUIET)
+    bench.chosen.change(lambda: ("", "", ""), None, [cells, difference, told], **QUIET)
     which.input(bench.on(_history), [bench.chooser, which], history, **QUIET)
-    gr.on([number.submit, number.change], bench.on(_cells), [bench.chooser, which, number], cells, **QUIET)
+    gr.on([number.submit, number.change, which.input], bench.on(_cells), [bench.chooser, which, number], cells, **QUIET)
     back.click(bench.on(_back), [bench.chooser, chosen, bench.changed], bench.changed, **PRIVATE)
     against.click(bench.on(_compare), [bench.chooser, chosen], difference, **PRIVATE)
     discard.click(bench.on(_discard), [bench.chooser, bench.changed], bench.changed, **PRIVATE)
