@@ -197,8 +197,17 @@ def check(source: str, workspace: Workspace, *, as_json: bool) -> int:
             f"{source} could not be checked ({type(error).__name__}).",
             remedy="Please report it, with the rows that it takes to see it if they may be shown.",
         ) from error
-    print(json.dumps(plain(found)) if as_json else "\n".join(lines(found)))
+    _say(json.dumps(plain(found)) if as_json else "\n".join(lines(found)))
     return 0
+
+
+def _say(text: str) -> None:
+    """Print what comes from data: any letter on any terminal, and to a reader who may have seen enough."""
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        print(text.encode(encoding, "backslashreplace").decode(encoding), flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or the end of the process says so again
 
 
 @contextlib.contextmanager

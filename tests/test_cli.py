@@ -309,6 +309,21 @@ def test_check_refuses_what_cannot_be_used_in_one_sentence(
     assert (told.out, told.err) == ("", f"finetune-studio: {values['problem']} {values['remedy']}\n")
 
 
+def test_check_writes_any_letter_to_any_terminal_and_to_a_reader_who_leaves(tmp_path: Path) -> None:
+    path = tmp_path / "maße.jsonl"
+    path.write_text('{"prompt": "Wie groß?", "completion": "1,80 m"}', encoding="utf-8")
+    command = [COMMAND, "--workspace", str(tmp_path / "w"), "check", str(path)]
+    plain = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, "PYTHONIOENCODING": "ascii"}, check=True
+    )
+    assert plain.stdout.splitlines()[0] == r"Data set: ma\xdfe.jsonl"
+    reader, writer = os.pipe()
+    os.close(reader)
+    left = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (left.returncode, left.stderr) == (0, "")
+
+
 def test_check_imports_nothing_heavy() -> None:
     code = (
         "import sys, tempfile\n"
