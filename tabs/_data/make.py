@@ -182,7 +182,7 @@ def _build_makers(bench: Bench, part: gr.Tab) -> None:
     running = go.click(bench.on(make), inputs, [told, proposed, apply, bench.chooser], **PRIVATE)
     stop.click(lambda: '<p class="muted">Cancelled.</p>', None, told, cancels=[running], **QUIET)
     apply.click(bench.on(_apply), [bench.chooser, proposed, bench.changed], [bench.changed, told, apply], **PRIVATE)
-    for event in (choice.name.change, part.select):
+    for event in (choice.name.input, part.select):
         event(bench.on(_runs), choice.name, run, **QUIET)
 
 
