@@ -109,9 +109,6 @@ def progress_bar(title: str, total: int, progress: Progress, raised: list[BaseEx
     return Bar
 
 
-_bar = progress_bar  # its name until data sets were fetched too
-
-
 def refusal(model: str, error: BaseException) -> ModelError:
     """What a failed question to the Hub means for the person who asked."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError

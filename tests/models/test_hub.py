@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from huggingface_hub import errors
 
-from studio.models.hub import HubUnreachable, HuggingFaceHub, _bar, refusal
+from studio.models.hub import HubUnreachable, HuggingFaceHub, progress_bar, refusal
 
 
 def answered(kind: type[Any], status: int) -> BaseException:
@@ -51,7 +51,7 @@ def test_offline_by_choice_asks_nobody() -> None:
 
 def test_only_bytes_on_disk_are_progress() -> None:
     told: list[tuple[str, float, float]] = []
-    bar = _bar("Fetching a/b", 10, lambda *each: told.append(each), [])
+    bar = progress_bar("Fetching a/b", 10, lambda *each: told.append(each), [])
     for desc in ("Fetching 3 files", "Downloading bytes", "Reconstructing (incomplete total...)"):
         one = bar(desc=desc, total=0, initial=0, unit="B", unit_scale=True)
         one.update(4)
