@@ -115,7 +115,7 @@ def replace(table: Table, rows: Rows, columns: Sequence[str], find: str, by: str
 
     Only cells of text are looked at. Raises DatasetError for a pattern that is none, or nothing found.
     """
-    texts = [table.index(name) for name in columns if table.kinds[name] == "text"]
+    texts = [i for i in map(table.index, columns) if table.kinds[table.columns[i]] == "text"]
     if not find or not texts:
         problem = "There is nothing to look for." if not find else "None of the columns holds text."
         raise DatasetError(problem, remedy="Say what to find, and in a column of text.")

@@ -275,8 +275,8 @@ class Table:
         if view.only is not None:
             import pyarrow
 
-            tables["only"] = pyarrow.table({"row": pyarrow.array(view.only, pyarrow.int64())})
-            wanted.append("r IN (SELECT row FROM only)")
+            tables["chosen"] = pyarrow.table({"row": pyarrow.array(view.only, pyarrow.int64())})
+            wanted.append("r IN (SELECT row FROM chosen)")
         where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
         order = self._order(view)
         return self.select(f"SELECT r FROM rows{where} ORDER BY {order}", **tables).column("r").to_numpy()
