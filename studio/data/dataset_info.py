@@ -12,6 +12,8 @@ from studio.data.templates import CHOOSE_COLUMNS, Mapping
 from studio.data.turns import SPEAKERS, TURN_KEYS
 from studio.errors import DatasetError
 
+INFO = "dataset_info.json"
+
 # What LLaMA-Factory assumes where an entry leaves it out. Columns it assumes only when none is named at all.
 _ALPACA = {"prompt": "instruction", "query": "input", "response": "output"}
 _TAGS = {
@@ -88,6 +90,24 @@ def mapping_for(info: dict[str, Entry], name: str, columns: Collection[str] = ()
         if named.get(part)
     ]
     return Mapping(key, roles), notes
+
+
+def described(path: Path, columns: Collection[str]) -> tuple[Mapping | None, list[str]]:
+    """(the mapping that a dataset_info.json beside the file gives it, what is to be said of that).
+
+    None where there is no such file, it does not name this one, or cannot be used: the data may be
+    sound all the same.
+    """
+    info = path.with_name(INFO)
+    if path == info or not info.is_file():
+        return None, []
+    try:
+        entries = read_info(info)
+        if all(entry.file_name != path.name for entry in entries.values()):
+            return None, []
+        return mapping_for(entries, path.name, columns)
+    except DatasetError as error:
+        return None, [f"The {INFO} beside it was not used: {error.problem}"]
 
 
 def _entry(key: str, values: Any, path: Path) -> Entry:

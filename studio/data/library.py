@@ -16,6 +16,7 @@ from studio.data import collection
 from studio.data.code_files import sources
 from studio.data.collection import Kept, Progress
 from studio.data.dataset import Dataset, SetAside
+from studio.data.dataset_info import INFO, described
 from studio.data.files import open_rows
 from studio.data.parquet import Row, rows_of, schema_of, write_rows
 from studio.data.splits import How, split_indices
@@ -189,7 +190,13 @@ def look(source: str, workspace: Workspace, version: str = "") -> Found:
         return Found(train, None, kept.mapping, kept.title, kind="yours", version=version or kept.current)
     path = _existing(source)
     train = _imported(workspace, path)
-    return Found(train, None, None, train.name, path=path)
+    mapping, notes = described(path.resolve(), train.columns)  # what LLaMA-Factory was told of the file
+    if mapping is not None:
+        try:
+            check(mapping, train)
+        except DatasetError as error:
+            mapping, notes = None, [f"The {INFO} beside it was not used: {error.problem}"]
+    return Found(replace(train, notes=(*train.notes, *notes)), None, mapping, train.name, path=path)
 
 
 def title_of(source: str, workspace: Workspace) -> str:

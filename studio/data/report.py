@@ -8,17 +8,16 @@ from typing import Any
 
 from studio.data.checks import Finding, examine
 from studio.data.dataset import SetAside
-from studio.data.dataset_info import mapping_for, read_info
+from studio.data.dataset_info import INFO
 from studio.data.formats import FORMATS
-from studio.data.library import Found, Part, look, settle
+from studio.data.library import Part, look, settle
 from studio.data.parquet import Row, rows_of
-from studio.data.templates import CHOOSE_COLUMNS, Mapping, check, explain_row
+from studio.data.templates import CHOOSE_COLUMNS, Mapping, explain_row
 from studio.errors import DatasetError
 from studio.workspace import Workspace
 
 SHOWN = 5  # examples of a finding, and rows set aside; the count says how many there are
-_INFO = "dataset_info.json"  # LLaMA-Factory's
-_KINDS = {"sample": "the sample's own", "yours": "as chosen for it"}
+_ORIGINS = {"sample": "the sample's own", "yours": "as chosen for it", "file": f"from {INFO}"}
 
 Tell = Callable[[str], None]
 
@@ -42,15 +41,13 @@ class Report:
 def report(source: str, workspace: Workspace, tell: Tell | None = None) -> Report:
     """Read and check the data set that `library.look` finds; `tell` gets what is going on, in words.
 
-    A dataset_info.json beside a file counts before what its columns suggest, if it names the file.
     Raises DatasetError where the data set cannot be used: unreadable, no rows, a format that is not
     known, or no row to learn from.
     """
     tell = tell or (lambda _: None)
     tell(f"Reading {source} ...")
     found = look(source, workspace)
-    described, said = _described(found)
-    opened = settle(found, described)
+    opened = settle(found)
     rows = _Learnable(opened.train, opened.mapping)
     total = opened.train.total
     findings = examine(rows, opened.mapping, progress=lambda seen: tell(f"Checked {seen:,} of {total:,} rows ..."))
@@ -62,12 +59,12 @@ def report(source: str, workspace: Workspace, tell: Tell | None = None) -> Repor
     return Report(
         title=found.title,
         mapping=opened.mapping,
-        origin=f"from {_INFO}" if described else _KINDS[found.kind] if found.mapping else "detected",
+        origin=_ORIGINS[found.kind] if found.mapping else "detected",
         rows=total,
         learnable=rows.count,
         held_out=opened.validation.total if opened.validation else 0,
         columns=opened.train.columns,
-        notes=(*opened.train.notes, *said),
+        notes=opened.train.notes,
         set_aside=opened.train.set_aside,
         findings=findings,
     )
@@ -140,25 +137,6 @@ def _rows(count: int) -> str:
 
 def _were(count: int) -> str:
     return "was" if count == 1 else "were"
-
-
-def _described(found: Found) -> tuple[Mapping | None, list[str]]:
-    """(the mapping that a dataset_info.json beside the file gives it, what is to be said of that)."""
-    if found.path is None:
-        return None, []
-    path = found.path.resolve()
-    info = path.with_name(_INFO)
-    if path == info or not info.is_file():
-        return None, []
-    try:
-        entries = read_info(info)
-        if all(entry.file_name != path.name for entry in entries.values()):
-            return None, []
-        mapping, notes = mapping_for(entries, path.name, found.train.columns)
-        check(mapping, found.train)
-        return mapping, notes
-    except DatasetError as error:  # the file may be sound all the same
-        return None, [f"The {_INFO} beside it was not used: {error.problem}"]
 
 
 class _Learnable:

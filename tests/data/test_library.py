@@ -176,3 +176,19 @@ def test_the_page_can_use_it_without_torch():
         "assert not {'torch', 'transformers', 'pyarrow', 'pandas'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_a_dataset_info_beside_a_file_says_how_it_is_read(workspace, tmp_path):
+    path, info = tmp_path / "faq.json", tmp_path / "dataset_info.json"
+    path.write_text(json.dumps([{"frage": "was?", "antwort": "das"}]))
+    with pytest.raises(DatasetError, match="no columns that are known"):
+        library.open_source(str(path), workspace)
+    info.write_text(
+        json.dumps({"faq": {"file_name": path.name, "columns": {"prompt": "frage", "response": "antwort"}}})
+    )
+    opened = library.open_source(str(path), workspace)
+    assert opened.mapping == Mapping("instruction", {"instruction": "frage", "output": "antwort"})
+    info.write_text(
+        json.dumps({"faq": {"file_name": path.name, "columns": {"prompt": "nowhere", "response": "antwort"}}})
+    )
+    assert "dataset_info.json beside it was not used" in library.look(str(path), workspace).train.notes[-1]
