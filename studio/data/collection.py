@@ -128,11 +128,13 @@ def reread(folder: Path) -> Kept | None:
     """What is known of a data set by now."""
     try:
         about = json.loads((folder / "about.json").read_text(encoding="utf-8"))
+        if not _KEY.fullmatch(about["current"]):
+            return None
         return Kept(
             name=folder.name,
             title=about["title"],
             original_name=about["original_name"],
-            uploaded=about["uploaded"],
+            uploaded=float(about["uploaded"]),
             mapping=Mapping.parse(about["mapping"]) if about["mapping"] else None,
             current=about["current"],
             notes=tuple(about["notes"]),

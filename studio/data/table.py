@@ -290,7 +290,7 @@ class Table:
         stored = rows < self.base_rows
         ids = numpy.delete(numpy.arange(self.base_rows), rows[stored & gone])
         added = ~stored & ~gone
-        return numpy.insert(ids, numpy.searchsorted(ids, places[added]), rows[added])
+        return numpy.insert(ids, numpy.searchsorted(ids, places[added], "right"), rows[added])
 
     def _order(self, view: View) -> str:
         if not view.sort:

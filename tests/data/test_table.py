@@ -4,8 +4,9 @@ import pyarrow.parquet
 import pytest
 
 from studio.data import table as tables
-from studio.data.changes import add, delete, edit
-from studio.data.parquet import Row, write_rows
+from studio.data.changes import add, delete, duplicate, edit
+from studio.data.draft import write_table
+from studio.data.parquet import Row, rows_of, write_rows
 from studio.data.table import ALL, OPERATORS, Condition, Table, View
 from studio.errors import DatasetError
 
@@ -303,3 +304,14 @@ def test_a_damaged_file_is_said(tmp_path):
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"x" * 100 + b"PAR1")
     with pytest.raises(DatasetError, match="damaged"):
         Table(tmp_path / "a.parquet")
+
+
+def test_a_row_can_be_duplicated_more_often_than_numbers_fit_in_between(tmp_path):
+    table = made(tmp_path, [{"a": f"{i}"} for i in range(5)])
+    for _ in range(80):
+        table.apply(duplicate(table, 1).table)
+    ids = table.ids().tolist()
+    assert ids == table.ids(View(conditions=(Condition("a", "filled"),))).tolist()
+    assert [cells["a"] for _, cells in table.rows()] == ["0", *["1"] * 81, "2", "3", "4"]
+    write_table(table, tmp_path / "saved")
+    assert [cells["a"] for cells in rows_of(tmp_path / "saved")] == ["0", *["1"] * 81, "2", "3", "4"]
