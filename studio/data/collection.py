@@ -19,6 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -80,9 +81,23 @@ class Kept:
 
     def set_aside(self) -> list[SetAside]:
         """Rows of the file that could not be read."""
-        path = self.folder / "aside.jsonl"
-        lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-        return [SetAside(**json.loads(line)) for line in lines if line]
+        return read_aside(self.folder / "aside.jsonl")
+
+
+def store_aside(path: Path, rows: list[SetAside]) -> None:
+    """Keep rows that could not be read; no file where there are none."""
+    if rows:
+        with path.open("w", encoding="utf-8") as file:
+            file.writelines(json.dumps(asdict(row)) + "\n" for row in rows)
+
+
+@lru_cache(maxsize=8)
+def read_aside(path: Path) -> list[SetAside]:
+    """What `store_aside` wrote, which never changes. The list is shared: do not change it."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8") as file:
+        return [SetAside(**json.loads(line)) for line in file]
 
 
 def add(workspace: Workspace, path: Path, original_name: str, progress: Progress | None = None) -> str:
@@ -236,9 +251,8 @@ def _keep(
             "current": version.key,
             "notes": list(reading.notes) if reading else [],
         }
-        if reading is not None and reading.set_aside:
-            with (temporary / "aside.jsonl").open("w", encoding="utf-8") as file:
-                file.writelines(json.dumps(asdict(row)) + "\n" for row in reading.set_aside)
+        if reading is not None:
+            store_aside(temporary / "aside.jsonl", reading.set_aside)
         _write_json(temporary / "about.json", about)
         try:
             temporary.rename(workspace.datasets / name)

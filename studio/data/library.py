@@ -238,7 +238,7 @@ def _imported(workspace: Workspace, path: Path) -> Part:
     if not (target.is_file() and about.is_file()):
         _import(path, target, about)
     values = json.loads(about.read_text(encoding="utf-8"))
-    aside = [SetAside(**each) for each in values["set_aside"]]
+    aside = collection.read_aside(target.with_suffix(".aside"))
     return Part(values["name"], target, aside, tuple(values["notes"]))
 
 
@@ -248,7 +248,8 @@ def _import(path: Path, target: Path, about: Path) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         write_rows(collection.shaped(reading, reading.notes), partial)
-        known = {"name": reading.name, "notes": list(reading.notes), "set_aside": [vars(a) for a in reading.set_aside]}
+        known = {"name": reading.name, "notes": list(reading.notes)}
+        collection.store_aside(target.with_suffix(".aside"), reading.set_aside)
         partial_about = partial.with_suffix(".json")
         partial_about.write_text(json.dumps(known), encoding="utf-8")
         partial_about.replace(about)
