@@ -7,6 +7,8 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -20,13 +22,14 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert command[0] in read(".ci/run").replace("install -q ", "install ")
 
 
-def test_the_settings_page_is_what_the_classes_say() -> None:
-    spec = importlib.util.spec_from_file_location("make_settings", ROOT / "docs" / "make_settings.py")
+@pytest.mark.parametrize("page", ["settings", "datasets"])
+def test_a_page_made_from_the_code_is_what_the_code_says(page: str) -> None:
+    spec = importlib.util.spec_from_file_location(f"make_{page}", ROOT / "docs" / f"make_{page}.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    assert read("docs/settings.md") == module.text(), "run: python docs/make_settings.py"
+    assert read(f"docs/{page}.md") == module.text(), f"run: python docs/make_{page}.py"
 
 
 def test_a_space_installs_what_the_project_needs_in_the_tested_versions() -> None:
@@ -44,6 +47,6 @@ def test_a_space_installs_what_the_project_needs_in_the_tested_versions() -> Non
 
 
 def test_links_and_pictures_exist() -> None:
-    for name in ("README.md", "CONTRIBUTING.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/datasets.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):
-            assert (ROOT / target).exists(), f"{name} points to {target}"
+            assert ((ROOT / name).parent / target).exists(), f"{name} points to {target}"
