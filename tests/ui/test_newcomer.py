@@ -11,6 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import ROOT
 from tests.ui.conftest import Open, Studio, go, wait_for_status
+from tests.ui.steps import go_to_part
 
 pytestmark = [pytest.mark.browser, pytest.mark.starter]
 
@@ -79,6 +80,7 @@ def test_ones_own_file(with_starter: Studio, open_page: Open) -> None:
     chooser.value.set_files(ALPACA)
     expect(page.locator("#dataset-about")).to_contain_text("999 rows")
     expect(page.locator("#dataset-about")).to_contain_text("Instruction")
+    go_to_part(page, "Columns")
     expect(page.locator("#dataset-example .learnt")).to_be_visible()
     page.locator("#dataset-use").click()
     for field, value in (("max_steps", "4"), ("max_length", "256")):

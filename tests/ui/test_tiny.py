@@ -9,29 +9,17 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.ui.conftest import Open, Studio, go, wait_for_status
+from tests.ui.steps import choose, go_to_part, upload
 
 pytestmark = pytest.mark.browser
 
 POINTS = "document.querySelector('[data-live=loss]').data?.[0]?.x?.length || 0"
 
 
-def choose(page: Page, elem_id: str, text: str) -> None:
-    """Pick an entry of a dropdown by a part of its text."""
-    page.locator(f"#{elem_id} input").click()
-    page.get_by_role("option").filter(has_text=text).first.click()
-
-
 def fill(page: Page, field: str, value: str) -> None:
     box = page.locator(f".field-{field} input, .field-{field} textarea").locator("visible=true").first
     box.fill(value)
     box.blur()
-
-
-def upload(page: Page, path: Path) -> None:
-    go(page, "Dataset")
-    with page.expect_file_chooser() as chooser:
-        page.locator("#dataset-upload").click()
-    chooser.value.set_files(path)
 
 
 @pytest.fixture
@@ -45,9 +33,9 @@ def rows(tmp_path: Path) -> Path:
 def start_tiny(page: Page, rows: Path, *, steps: int) -> None:
     """Upload, train on it with the tiny model: the way a person does."""
     upload(page, rows)
-    expect(page.locator("#dataset-choice input")).to_have_value("my rows (upload)", timeout=15_000)
+    expect(page.locator("#dataset-choice input")).to_have_value("my rows (yours)", timeout=15_000)
     page.locator("#dataset-use").click()
-    expect(page.locator("#train-source input")).to_have_value("my rows (upload)")
+    expect(page.locator("#train-source input")).to_have_value("my rows (yours)")
     choose(page, "train-model", "Tiny")
     fill(page, "max_steps", str(steps))
     fill(page, "learning_rate", "0.01")
@@ -159,8 +147,9 @@ def test_what_data_says_is_shown_and_never_run(open_page: Open, tmp_path: Path) 
     path = tmp_path / "<b>evil<b>.jsonl"
     path.write_text("\n".join(json.dumps({"prompt": f"{evil} {i}", "completion": f"{evil} {i}"}) for i in range(8)))
     upload(page, path)
-    expect(page.locator("#dataset-example")).to_contain_text("onerror")
     expect(page.locator("#dataset-rows")).to_contain_text("onerror")
+    go_to_part(page, "Columns")
+    expect(page.locator("#dataset-example")).to_contain_text("onerror")
     page.wait_for_timeout(500)
     assert page.evaluate("window.hacked") is None
     assert page.locator("#dataset-example img, #dataset-rows img").count() == 0
@@ -172,6 +161,7 @@ def test_columns_can_be_mapped_by_hand_and_are_kept(studio: Studio, open_page: O
     path.write_text("a,b\n" + "\n".join(f"frage {i},antwort {i}" for i in range(10)), encoding="utf-8")
     upload(page, path)
     expect(page.locator("#dataset-about")).to_contain_text("please choose")
+    go_to_part(page, "Columns")
     choose(page, "dataset-format", "Prompt and completion")
     choose(page, "dataset-role-0", "a")
     choose(page, "dataset-role-1", "b")
