@@ -194,7 +194,7 @@ class Table:
             f"INSERT INTO patch SELECT row, changes.place, false, {fresh} FROM changes "
             "WHERE before IS NULL AND row NOT IN (SELECT r FROM patch)"  # gone again or not: its number is taken
         )
-        cursor.execute("UPDATE patch SET gone = (after IS NULL), place = changes.place FROM changes WHERE r = row")
+        cursor.execute("UPDATE patch SET gone = (after IS NULL) FROM changes WHERE r = row")
         keys = cursor.execute(
             "SELECT DISTINCT unnest(json_keys(after)) FROM changes WHERE after IS NOT NULL"
         ).fetchall()

@@ -211,7 +211,8 @@ def test_a_full_disk_leaves_nothing_behind(bring, workspace, monkeypatch, name):
 
 
 def test_a_full_disk_leaves_the_versions_as_they_were(bring, monkeypatch):
-    def full(*_, **__):
+    def full(path: Path, *_, **__):
+        path.write_bytes(b"PAR1")
         raise OSError(28, "No space left on device")
 
     kept = bring(CSV)
