@@ -17,7 +17,7 @@ const draw = () => {
       type: "bar", x: chart.edges.slice(0, -1), y: chart.rows, width: widths, offset: 0,
       marker: { color: over.map((each) => (each ? "#dc2626" : color("--live-b"))) },
       text: chart.rows.map((count, k) => (tail && count && k === chart.rows.length - 1 ? `to ${chart.edges.at(-1) - 1}` : "")),
-      textposition: "outside", hovertext: said, hoverinfo: "text",
+      textposition: "outside", textangle: 0, constraintext: "none", cliponaxis: false, hovertext: said, hoverinfo: "text",
     }], {
       title: { text: chart.name, x: 0.01, font: { size: 14 } }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
       font: { color: ink, family: "system-ui, sans-serif", size: 11 }, margin: { l: 48, r: 12, t: 34, b: 40 }, bargap: 0.02,

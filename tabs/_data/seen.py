@@ -154,7 +154,7 @@ def _measured(result: Result, max_length: int) -> Any:
             f'<p class="note">{lengths.truncated:,} rows are cut off at {max_length:,} tokens: their end is lost.</p>'
         )
     if lengths.untrained:
-        why = "; ".join(f"{count:,}: {reason}" for reason, count in lengths.reasons.items())
+        why = " ".join(f"{count:,}: {reason}" for reason, count in lengths.reasons.items())
         told += f'<p class="fault">{lengths.untrained:,} rows teach nothing. {escaped(why)}</p>'
     told += "".join(f'<p class="note">{escaped(note)}</p>' for note in result.warnings)
     return (
