@@ -1,6 +1,6 @@
 """Takes the README's pictures from the real page: a real run of the starter model in a headless Chromium.
 
-python assets/screenshots/make.py [--workspace FOLDER]
+python assets/screenshots/make.py [--workspace FOLDER] [--data]
 """
 
 from __future__ import annotations
@@ -14,16 +14,22 @@ import sys
 import tempfile
 from pathlib import Path
 
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import FloatRect, Page, expect, sync_playwright
 
 HERE = Path(__file__).parent
 
 
-def take(page: Page, name: str) -> None:
+def take(page: Page, name: str, first: str = "", last: str = "") -> None:
+    """The page as it is seen; or what stands between two of its parts."""
     page.mouse.move(0, 0)
     page.evaluate("window.scrollTo(0, 0)")
     page.wait_for_timeout(1200)  # transitions come to rest
-    page.screenshot(path=HERE / f"{name}.png")
+    top, end = (page.locator(each).bounding_box() if each else None for each in (first, last))
+    if top and end:
+        area = FloatRect(x=top["x"], y=top["y"], width=top["width"], height=end["y"] + end["height"] - top["y"])
+        page.screenshot(path=HERE / f"{name}.png", clip=area, full_page=True)
+    else:
+        page.screenshot(path=HERE / f"{name}.png")
 
 
 def drive(page: Page, url: str) -> None:
@@ -44,15 +50,59 @@ def drive(page: Page, url: str) -> None:
     page.locator("#chat-send").click()
     page.locator("#chat-outcome").wait_for(timeout=120_000)
     take(page, "chat")
-    for tab in ("Dataset", "Train"):
-        page.get_by_role("tab", name=tab, exact=True).click()
-        page.wait_for_timeout(1500)
-        take(page, tab.lower())
+    page.get_by_role("tab", name="Train", exact=True).click()
+    page.wait_for_timeout(1500)
+    take(page, "train")
+
+
+def part(page: Page, title: str) -> None:
+    page.locator("#dataset-parts").get_by_role("tab", name=title, exact=True).click()
+
+
+def choose(page: Page, elem_id: str, text: str) -> None:
+    page.locator(f"#{elem_id} input").click()
+    page.get_by_role("option").filter(has_text=text).first.click()
+
+
+def drive_data(page: Page, url: str) -> None:
+    """A data set full of faults: edited, looked at as tokens, checked."""
+    page.goto(url)
+    page.get_by_role("tab", name="Dataset", exact=True).click()
+    page.locator("#dataset-rows td.cell").first.wait_for()
+    choose(page, "dataset-choice", "Messy support")
+    page.locator("#dataset-copy").click()
+    page.locator("#dataset-rows td.tick input").first.wait_for()  # a copy can be edited
+    cell = page.locator("#dataset-rows td.cell[data-row='4'][data-column='answer']")
+    cell.click()
+    text = page.locator("#cell-text textarea")
+    expect(text).to_have_value(re.compile("^Sorry"))
+    text.fill(text.input_value() + " Is there anything else that we can do for you?")
+    page.locator("#cell-keep").click()
+    expect(cell).to_contain_text("anything else")
+    page.locator("#dataset-rows td.tick input[data-id='6']").check()
+    expect(page.locator("#rows-place")).to_contain_text("picked")
+    take(page, "dataset", "#dataset-parts", "#rows-place")
+
+    part(page, "What the model sees")
+    page.locator("#seen-fetch input").check()
+    page.locator("#seen-count").click()
+    page.locator("#seen-told .ready").wait_for(timeout=600_000)
+    page.locator("#seen-show").click()
+    page.locator("#seen-tokens .seen").wait_for(timeout=600_000)
+    take(page, "mask", "#seen-tokens", "#seen-plot")
+
+    part(page, "Quality")
+    page.locator("#quality-go").click()
+    personal = page.locator(".finding").filter(has_text="Personal data")
+    personal.get_by_role("button", name="preview").click(timeout=120_000)
+    page.locator("#quality-preview ins").first.wait_for()
+    take(page, "quality")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path(tempfile.mkdtemp()))
+    parser.add_argument("--data", action="store_true", help="only the pictures of the Dataset tab")
     options = parser.parse_args()
     command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", "0"]
     own = {**os.environ, "FINETUNE_STUDIO_WORKSPACE": str(options.workspace)}  # so that no picture names its path
@@ -63,7 +113,10 @@ def main() -> None:
         assert found, "the studio did not start"
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            drive(browser.new_page(viewport={"width": 1280, "height": 940}), found[0] + "/?__theme=light")
+            page = browser.new_page(viewport={"width": 1280, "height": 940})
+            if not options.data:
+                drive(page, found[0] + "/?__theme=light")
+            drive_data(page, found[0] + "/?__theme=light")
             browser.close()
     finally:
         server.terminate()
