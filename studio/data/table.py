@@ -7,6 +7,7 @@ file, from 0; added ones by numbers from there on.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import re
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 MEMORY = "1GB"  # for sorting and filtering; beyond it duckdb uses the disk
 SQL_SECONDS = 20.0
 SQL_ROWS = 1_000
+_REVISIONS = itertools.count(1)  # of the whole process: two tables of one file may hold different rows
 _INEXACT = re.compile("DECIMAL|BLOB|NULL")  # types that JSON within lists and objects does not keep
 
 OPERATORS: dict[str, str] = {  # as a condition names it → as people read it
@@ -88,7 +90,7 @@ class Table:
         self.columns: tuple[str, ...] = tuple(schema.names)
         self.kinds: dict[str, Kind] = {each.name: kind_of(each) for each in schema}
         self.base_rows: int = pyarrow.parquet.read_metadata(path).num_rows
-        self.revision = 0  # grows with every change
+        self.revision = next(_REVISIONS)  # another with every change, and never one that other rows had
         self._lock = threading.Lock()
         # Not `only our folder`: nothing but this one file can be read, and nothing can be loosened again.
         self._database = duckdb.connect(
@@ -181,7 +183,7 @@ class Table:
                 raise
             finally:
                 cursor.unregister("changes")
-            self.revision += 1
+            self.revision = next(_REVISIONS)
 
     def _lay(self, cursor: Any) -> None:
         columns = ", ".join(f"c{i}" for i in range(len(self.columns)))

@@ -293,11 +293,20 @@ def test_rows_that_nobody_sees_are_not_worked_out(mixed):
 def test_a_cell_its_column_cannot_hold_changes_nothing(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"a": pyarrow.array([1, 2], pyarrow.int8())}), tmp_path / "a.parquet")
     table = Table(tmp_path / "a.parquet")
-    too_large = edit(table, 0, "a", "300")
+    revision, too_large = table.revision, edit(table, 0, "a", "300")
     with pytest.raises(DatasetError, match="cannot hold such a value"):
         table.apply(too_large.table)
-    assert (table.revision, table.touched([0, 1])) == (0, set())
+    assert (table.revision, table.touched([0, 1])) == (revision, set())
     assert table.fetch([0]) == [(0, {"a": 1})]
+
+
+def test_no_two_states_of_rows_share_a_revision(tmp_path):
+    one, other = made(tmp_path, [{"a": "1"}, {"a": "2"}]), Table(tmp_path / "rows.parquet")
+    seen = [one.revision, other.revision]
+    for table, text in ((one, "x"), (other, "y"), (one, "z")):
+        table.apply(edit(table, 0, "a", text).table)
+        seen.append(table.revision)
+    assert len(set(seen)) == len(seen)
 
 
 def test_a_damaged_file_is_said(tmp_path):
