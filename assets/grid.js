@@ -1,5 +1,6 @@
 // The table of a data set. Gradio hands in `element`, `props`, `trigger` and `watch`; the value is one page of rows:
-// {columns: [{name, kind}], rows: [{id, label, touched, cells: [text]}], sort, descending, editable, cell: [id, column]}.
+// {columns: [{name, kind, simple}], rows: [{id, label, touched, cells: [text], cut: [bool]}], sort, descending, editable,
+// picked: [id], cell: [id, column]}.
 // What a person does comes back as one event with an `action`. Everything from data is set as text, never as HTML.
 const make = (tag, cls, text) => {
   const node = document.createElement(tag);
@@ -40,12 +41,14 @@ const write = (cell, row, column, text) => {
   const area = make("textarea", "writing");
   area.value = text;
   area.rows = Math.min(8, 1 + Math.ceil(text.length / 40));
+  const before = area.value; // not `text`: the area makes its own line breaks
   let over = false;
   const end = (keep) => {
     if (over) return;
     over = true;
-    cell.textContent = keep ? area.value : text;
-    if (keep && area.value !== text) tell("write", { row, column, seen: text, text: area.value });
+    const changed = keep && area.value !== before;
+    cell.textContent = changed ? area.value : text;
+    if (changed) tell("write", { row, column, seen: text, text: area.value });
   };
   area.addEventListener("keydown", (event) => {
     if (event.key === "Escape") end(false);
@@ -102,6 +105,8 @@ const lineOf = (page, row) => {
     cell.dataset.row = row.id;
     cell.dataset.column = column;
     if (page.cell && page.cell[0] === row.id && page.cell[1] === column) cell.classList.add("here");
+    // Lists, dates and mixed cells are shown otherwise than they are written: those are edited at the side.
+    const inPlace = page.editable && page.columns[i].simple && !row.cut[i];
     const open = () => {
       element.querySelectorAll(".here").forEach((each) => each.classList.remove("here"));
       cell.classList.add("here");
@@ -110,9 +115,9 @@ const lineOf = (page, row) => {
     cell.addEventListener("click", open);
     cell.addEventListener("keydown", (event) => {
       if (event.key === "Enter") { event.preventDefault(); open(); }
-      if (event.key === "F2" && page.editable && !row.cut[i]) { event.preventDefault(); write(cell, row.id, column, text); }
+      if (event.key === "F2" && inPlace) { event.preventDefault(); write(cell, row.id, column, text); }
     });
-    if (page.editable && !row.cut[i]) cell.addEventListener("dblclick", () => write(cell, row.id, column, text));
+    if (inPlace) cell.addEventListener("dblclick", () => write(cell, row.id, column, text));
     line.append(cell);
   });
   return line;
@@ -122,7 +127,9 @@ let shownFor = null;
 const draw = () => {
   const page = props.value;
   if (!page || !page.columns) return;
-  if (page.key !== shownFor || page.forget) { picked.clear(); last = null; shownFor = page.key; }
+  if (page.key !== shownFor) { last = null; shownFor = page.key; }
+  picked.clear();
+  page.picked.forEach((id) => picked.add(id));
   const table = make("table");
   const head = make("thead");
   const body = make("tbody");

@@ -15,7 +15,7 @@ from typing import Any
 import studio.data.checks
 from studio.catalog import Chosen, plain
 from studio.child import Child, Reply, serve
-from studio.data.checks import Check, Finding, Hit, examine
+from studio.data.checks import Check, Finding, Hit, Row, examine
 from studio.data.edited import Edited, edited_rows, sendable
 from studio.data.templates import Mapping
 from studio.workspace import Workspace
@@ -35,19 +35,24 @@ class Examiner:
         )
 
     def examine(
-        self, file: Path, edited: Edited, mapping: Mapping, checks: Sequence[Check], held_out: Path | None = None
+        self,
+        file: Path,
+        edited: Edited,
+        mapping: Mapping,
+        checks: Sequence[Check],
+        held_out: tuple[Path, Mapping] | None = None,
     ) -> Iterator[tuple[int, int] | list[Finding]]:
         """(rows done, rows in all) now and then, the findings last. Closing the iterator ends the examination.
 
-        `held_out` is a Parquet file whose rows must not be among these: what is like one of them is a
-        finding too. Raises DatasetError.
+        `held_out` is a Parquet file, and how its columns are read, whose rows must not be among these: what
+        is like one of them is a finding too. Raises DatasetError.
         """
         request = {
             "file": str(file),
             "edited": [[number, row and sendable(row)] for number, row in edited.items()],
             "mapping": mapping.plain(),
             "checks": [plain(check) for check in checks],
-            "held_out": str(held_out) if held_out else None,
+            "held_out": [str(held_out[0]), held_out[1].plain()] if held_out else None,
         }
         with closing(self._child.ask(request)) as replies:
             for reply in replies:
@@ -88,17 +93,18 @@ def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> 
     try:
         findings = examine(rows, mapping, checks, progress)  # pyright: ignore[reportArgumentType]
         if request["held_out"]:
-            findings += _leaks(edited_rows(file, edited, columns)[1], Path(request["held_out"]), mapping)
+            other, read_as = request["held_out"]
+            findings += _leaks(edited_rows(file, edited, columns)[1], mapping, Path(other), Mapping.parse(read_as))
     except _Stopped:
         return
     reply(findings=[asdict(finding) for finding in findings])
 
 
-def _leaks(rows: Iterator[tuple[int, dict[str, Any]]], held_out: Path, mapping: Mapping) -> list[Finding]:
+def _leaks(rows: Iterator[tuple[int, Row]], mapping: Mapping, held_out: Path, read_as: Mapping) -> list[Finding]:
     from studio.data.leakage import leakage
     from studio.data.parquet import rows_of
 
-    hits = leakage(rows, rows_of(held_out), mapping)
+    hits = leakage(rows, mapping, rows_of(held_out), read_as)
     about = "The same as a held-out row, or nearly: with it, a score measures memory."
     return [Finding(LEAKAGE, "Also held out", "error", about, "Delete the rows", hits)] if hits else []
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import secrets
+import shutil
 import time
 from pathlib import Path
 from urllib.parse import quote
@@ -26,8 +28,9 @@ def place(workspace: Workspace, title: str, ending: str, of: str = "") -> Path:
     """Where a new file goes, under a name nobody can guess; yesterday's go. The same place for the same `of`."""
     token = hashlib.blake2b(of.encode(), key=_SECRET, digest_size=8).hexdigest() if of else secrets.token_hex(8)
     for old in workspace.downloads.iterdir():
-        if old.stat().st_mtime < time.time() - _KEPT_SECONDS:
-            old.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # another request removes it too
+            if old.stat().st_mtime < time.time() - _KEPT_SECONDS:
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
     return workspace.downloads / f"{slug(title)}-{token}{ending}"
 
 

@@ -77,6 +77,8 @@ def build(
             newest = found or (states[0] if states else None)
             return (newest.id if newest else ""), gr.Tabs(selected="curves") if found else gr.skip()
 
+        # One slot a handler, Gradio's default, would let a room of people wait for one person's upload.
+        demo.queue(default_concurrency_limit=20)
         demo.load(arrive, None, [page.run, page.tabs], **QUIET)
     return demo
 

@@ -21,6 +21,7 @@ from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, said
 TITLE = "Dataset"
 ORDER = 20
 FIRST = "customer_messages"
+SURE = "(name) => confirm('Delete this data set with all its versions? This cannot be undone.') ? name : ''"
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -71,7 +72,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     chooser.focus(lambda: gr.Dropdown(_choices(page)), None, chooser, **QUIET)
     upload.upload(on(_bring), upload, chooser, **PRIVATE)
     mine.click(on(_copy), chooser, chooser, **PRIVATE)
-    drop.click(on(_delete), chooser, chooser, **PRIVATE)
+    drop.click(on(_delete), chooser, chooser, js=SURE, **PRIVATE)
     use.click(on(_go), chooser, [page.source, page.tabs], **PRIVATE)
 
 
@@ -128,8 +129,11 @@ def _copy(page: Page, name: str, request: gr.Request) -> Any:
 
 
 def _delete(page: Page, name: str) -> Any:
-    page.desk.forget(own(page.workspace, name))
+    if not name:  # they thought better of it
+        return gr.skip()
+    kept = own(page.workspace, name)
     remove(page.workspace, name)
+    page.desk.forget(kept)  # last: what is asked for meanwhile must not be opened again
     return gr.Dropdown(_choices(page), value=FIRST)
 
 

@@ -61,8 +61,10 @@ def test_thresholds_reach_the_process(examiner: Examiner, tmp_path: Path) -> Non
 def test_rows_that_are_held_out_too_are_found(examiner: Examiner, tmp_path: Path) -> None:
     path, held_out = tmp_path / "rows.parquet", tmp_path / "held_out.parquet"
     write_rows(ROWS, path)
-    write_rows([{"p": "never seen", "c": "quite another answer than those"}, ROWS[7]], held_out)
-    leaks = found(examiner, path, {}, PAIRS, [], held_out)[LEAKAGE]
+    others = [{"p": "never seen", "c": "quite another answer than those"}, ROWS[7]]
+    write_rows(({"question": row["p"], "reply": row["c"]} for row in others), held_out)
+    read_as = Mapping("prompt_completion", {"prompt": "question", "completion": "reply"})
+    leaks = found(examiner, path, {}, PAIRS, [], (held_out, read_as))[LEAKAGE]
     assert [(hit.row_id, hit.why) for hit in leaks.hits] == [(7, "like row 2 of the held-out rows (100 %)")]
 
 

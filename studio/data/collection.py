@@ -101,9 +101,10 @@ def read_aside(path: Path) -> list[SetAside]:
 
 
 def add(workspace: Workspace, path: Path, original_name: str, progress: Progress | None = None) -> str:
-    """Keep a file's rows; returns the name they can be opened by. The same rows twice have one name.
+    """Keep a file's rows; returns the name they can be opened by.
 
-    Raises DatasetError for what is not rows; nothing is kept then.
+    The same file twice is two data sets: the first may be someone else's, and edited since. Raises
+    DatasetError for what is not rows; nothing is kept then.
     """
     shown = clean(original_name)
     reading = open_rows(path, shown)
@@ -236,11 +237,7 @@ def _keep(
         partial = temporary / "versions" / "partial"
         write(partial)
         version = _version(partial, parent="", by=by, what=())
-        if same := next((kept for kept in listed(workspace) if kept.current == version.key), None):
-            return same.name
-        name = f"{slug(title)}-{version.key[:8]}"
-        if find(workspace, name) is not None:  # it came before, and was edited since
-            name = f"{slug(title)}-{secrets.token_hex(4)}"
+        name = f"{slug(title)}-{secrets.token_hex(4)}"
         partial.rename(partial.with_name(f"{version.key}.parquet"))
         _write_json(temporary / "versions" / f"{version.key}.json", asdict(version))
         about = {
@@ -254,11 +251,7 @@ def _keep(
         if reading is not None:
             store_aside(temporary / "aside.jsonl", reading.set_aside)
         _write_json(temporary / "about.json", about)
-        try:
-            temporary.rename(workspace.datasets / name)
-        except OSError:
-            if find(workspace, name) is None:  # else: the same file came twice at the same time
-                raise
+        temporary.rename(workspace.datasets / name)
         return name
     except OSError as error:
         raise _not_kept(original_name, error) from None

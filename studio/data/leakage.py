@@ -11,9 +11,13 @@ from studio.data.templates import Mapping
 
 
 def leakage(
-    train: Iterable[tuple[int, Row]], held_out: Iterable[Row], mapping: Mapping, threshold: float = 0.85
+    train: Iterable[tuple[int, Row]],
+    mapping: Mapping,
+    held_out: Iterable[Row],
+    held_out_mapping: Mapping,
+    threshold: float = 0.85,
 ) -> list[Hit]:
-    """The rows of `train`, given as (row id, row), that equal or are like a held-out row.
+    """The rows of `train`, given as (row id, row), that equal or are like a held-out row, whatever its columns' names.
 
     `why` names the held-out row by its place, from 1, as people count. `threshold` as in `duplicates.clusters`.
     """
@@ -21,7 +25,7 @@ def leakage(
     for row_id, row in train:
         ids.append(row_id)
         texts.append(whole(row, mapping))
-    found = matches(texts, [whole(row, mapping) for row in held_out], threshold)
+    found = matches(texts, [whole(row, held_out_mapping) for row in held_out], threshold)
     return [
         Hit(ids[copy.index], f"like row {copy.of + 1} of the held-out rows ({100 * copy.similarity:.0f} %)")
         for copy in found

@@ -134,7 +134,7 @@ def _sample(about: Path) -> Sample:
 
 
 def add(workspace: Workspace, upload: Path, original_name: str, progress: Progress | None = None) -> str:
-    """Keep an uploaded file; returns the name it can be opened by. The same rows twice have one name.
+    """Keep an uploaded file; returns the name it can be opened by.
 
     Raises DatasetError for what is not rows; nothing is kept then.
     """

@@ -7,8 +7,8 @@ import getpass
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import gradio as gr
@@ -26,9 +26,13 @@ from tabs._shared import Page, escaped, said
 
 @dataclass(frozen=True)
 class Looking:
-    """What one browser looks at: which rows in which order, the first one shown, the picked ones, the open cell."""
+    """What one browser looks at: which rows in which order, the first one shown, the picked ones, the open cell.
+
+    `version` is the file that rows are counted in: in another one the same numbers are other rows.
+    """
 
     name: str = ""
+    version: str = ""
     view: View = ALL
     at: int = 0
     picked: tuple[int, ...] = ()
@@ -36,12 +40,24 @@ class Looking:
 
 
 @dataclass(frozen=True)
+class Handed:
+    """Rows that a finding or a query named, for the editor to show: those of one version of one data set."""
+
+    name: str
+    version: str
+    rows: tuple[int, ...] = field(repr=False)
+
+
+def handed(name: str, table: Table, rows: Iterable[int]) -> Handed:
+    return Handed(name, table.path.name, tuple(rows))
+
+
+@dataclass(frozen=True)
 class Bench:
     """The tab's shared widgets. `changed` counts edits: its change event is how the parts hear of them.
 
     `chosen` is what the chooser says, and tells the parts of another data set: where several listen to a
-    widget's own change event, Gradio may call them in turn without end. `only` hands rows to the editor:
-    (what they are, their numbers).
+    widget's own change event, Gradio may call them in turn without end. `only` is a Handed, or None.
     """
 
     page: Page
@@ -61,6 +77,23 @@ def table_of(page: Page, name: str) -> Table:
     if kept := find(page.workspace, name):
         return page.desk.draft(kept).table
     return page.desk.table(look(name, page.workspace).train.path)
+
+
+def same_version(table: Table, version: str) -> Table:
+    """The table, if it is still the version that row numbers were taken from. Raises DatasetError."""
+    if table.path.name != version:
+        raise DatasetError(
+            "Another version was saved or chosen meanwhile, and its rows are counted anew.",
+            remedy="Look at the rows as they are now, and do it again.",
+        )
+    return table
+
+
+def same_rows(table: Table, revision: int) -> Table:
+    """The table, if nobody has changed it since it was at that revision. Raises DatasetError."""
+    if table.revision != revision:
+        raise DatasetError("The rows were changed meanwhile.", remedy="Look at them as they are now, and do it again.")
+    return table
 
 
 def draft_of(page: Page, name: str) -> Draft:

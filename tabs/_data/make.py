@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 import shutil
 import tempfile
 from collections import Counter
@@ -23,7 +24,7 @@ from studio.data.splits import How, split_indices
 from studio.data.table import Table
 from studio.errors import DatasetError
 from studio.responder import Sampling
-from tabs._data.bench import Bench, Outcome, Tell, compared, draft_of, progress_of, table_of, who
+from tabs._data.bench import Bench, Outcome, Tell, compared, draft_of, progress_of, same_rows, table_of, who
 from tabs._form import Choice
 from tabs._live import ASSETS
 from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices
@@ -135,7 +136,7 @@ def _build_hub(bench: Bench) -> None:
 def _fetch(page: Page, name: str, config: str, split: str, request: gr.Request) -> Iterator[Any]:
     """Download, then keep as one data set. Nothing that a repository holds is ever run."""
     repo, by = repo_of(name or ""), who(request)
-    folder = page.workspace.downloads / f"hub-{id(request):x}"
+    folder = page.workspace.downloads / f"hub-{secrets.token_hex(8)}"
     made: Outcome[str] = Outcome()
 
     def work(tell: Tell) -> str:
@@ -213,7 +214,7 @@ def _asker(page: Page, maker: Maker, run: str | None) -> Ask | None:
 def _make(page: Page, name: str, maker: Maker, ask: Ask | None, by: str) -> Iterator[Any]:
     """New rows become a data set of their own; changed ones are shown, and applied when the person says so."""
     table = table_of(page, name)
-    ids = table.ids()
+    ids, revision = table.ids(), table.revision
     dropped: Counter[str] = Counter()
     made: Outcome[list[Made]] = Outcome()
 
@@ -225,6 +226,7 @@ def _make(page: Page, name: str, maker: Maker, ask: Ask | None, by: str) -> Iter
 
     for html in progress_of(work, made):
         yield html, None, gr.Button(visible=False), gr.skip()
+    same_rows(table_of(page, name), revision)  # a row that came or went meanwhile would shift the others
     found = made.result or []
     left_out = "".join(f" {count:,} left out: {escaped(why)}." for why, count in dropped.items())
     if not found:
@@ -240,7 +242,7 @@ def _make(page: Page, name: str, maker: Maker, ask: Ask | None, by: str) -> Iter
             if old[c] != new[row].get(c)
         ]
         note = f'<p class="note">{len(new):,} rows would change.{left_out}</p>'
-        yield note + compared(shown), (name, table.revision, maker.title, new), gr.Button(visible=True), gr.skip()
+        yield note + compared(shown), (name, revision, maker.title, new), gr.Button(visible=True), gr.skip()
         return
     title = f"{title_of(name, page.workspace)}, {maker.title.lower()}"
     kept = collection.add_rows(page.workspace, title, (each.row for each in found), mapping=None, by=by)
@@ -249,12 +251,12 @@ def _make(page: Page, name: str, maker: Maker, ask: Ask | None, by: str) -> Iter
 
 
 def _apply(page: Page, name: str, proposed: Any, changed: int, request: gr.Request) -> Any:
-    if proposed is None or proposed[:2] != (name, table_of(page, name).revision):
-        raise DatasetError("The rows were changed meanwhile.", remedy="Press 'Make' again and look at the result.")
-    _, _, title, new = proposed
+    if proposed is None or proposed[0] != name:
+        raise DatasetError("These changes are another data set's.", remedy="Press 'Make' again and look at the result.")
+    _, revision, title, new = proposed
 
     def change(table: Table) -> changes.Change:
-        return changes.rewrite(table, list(new), lambda row, _: new[row], title)
+        return changes.rewrite(same_rows(table, revision), list(new), lambda row, _: new[row], title)
 
     done = draft_of(page, name).do(change, who(request))
     return (
@@ -306,7 +308,7 @@ def _parts(
     mapping = settle(look(name, page.workspace)).mapping
     rows = [row for _, row in table_of(page, name).rows()]
     needs = column if how in ("stratified", "grouped") else None
-    sides = split_indices(rows, how=how, shares=(validation, test), seed=int(seed), column=needs, texts=mapping)
+    sides = split_indices(rows, how=how, shares=(validation, test), seed=int(seed or 0), column=needs, texts=mapping)
     return {side: [rows[i] for i in found] for side, found in zip(("train", "validation", "test"), sides, strict=True)}
 
 

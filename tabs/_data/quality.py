@@ -21,7 +21,7 @@ from studio.data.table import Table
 from studio.data.templates import Mapping
 from studio.errors import DatasetError
 from studio.settings import facts
-from tabs._data.bench import Bench, compared, draft_of, edited, meter, table_of, who
+from tabs._data.bench import Bench, compared, draft_of, edited, handed, meter, same_rows, table_of, who
 from tabs._form import Group
 from tabs._live import ASSETS
 from tabs._shared import PRIVATE, QUIET, Page, escaped
@@ -100,7 +100,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
         **QUIET,
     )
     bench.chosen.change(bench.on(_others), bench.chooser, held_out, **QUIET)
-    bench.chosen.change(_forget, None, [report, state, cards, preview, apply], **QUIET)
+    bench.chosen.change(_forget, None, [report, state, cards, preview, apply], cancels=[running], **QUIET)
     cards.click(bench.on(_clicked), [bench.chooser, report], [bench.only, preview, proposed, apply], **PRIVATE)
     apply.click(
         bench.on(_apply), [bench.chooser, report, proposed, bench.changed], [bench.changed, preview, apply], **PRIVATE
@@ -131,11 +131,13 @@ def _others(page: Page, name: str) -> Any:
     return gr.Dropdown([("(nothing)", ""), *own, *others], value=OWN if own else "")
 
 
-def _held_out(page: Page, name: str, other: str) -> Path | None:
-    if other == OWN:
-        validation = look(name, page.workspace).validation
-        return validation.path if validation else None
-    return look(other, page.workspace).train.path if other else None
+def _held_out(page: Page, name: str, other: str) -> tuple[Path, Mapping] | None:
+    """The rows to compare with, read by their own columns. Raises DatasetError where those are not settled."""
+    if not other:
+        return None
+    opened = settle(look(name if other == OWN else other, page.workspace))
+    part = opened.validation if other == OWN else opened.train
+    return (part.path, opened.mapping) if part else None
 
 
 def _check(page: Page, name: str, chosen: list[Check], other: str) -> Iterator[Any]:
@@ -193,19 +195,16 @@ def _current(page: Page, name: str, report: Report | None, key: str) -> tuple[Ta
     table = table_of(page, name)
     if report is None or report.name != name or key not in report.findings:
         raise DatasetError("There is no such finding.", remedy="Press 'Check the data' again.")
-    if report.revision != table.revision:
-        raise DatasetError("The rows were changed since they were checked.", remedy="Press 'Check the data' again.")
-    return table, report, report.findings[key]
+    return same_rows(table, report.revision), report, report.findings[key]
 
 
 def _clicked(page: Page, name: str, report: Report | None, event: gr.EventData) -> Any:
     data = event._data or {}
     if report is None or data.get("check") not in report.findings:
         return [gr.skip()] * 4
-    finding = report.findings[data["check"]]
-    if data.get("action") == "show":
-        return (finding.title, tuple(hit.row_id for hit in finding.hits)), gr.skip(), gr.skip(), gr.skip()
     table, report, finding = _current(page, name, report, data["check"])
+    if data.get("action") == "show":
+        return handed(name, table, (hit.row_id for hit in finding.hits)), gr.skip(), gr.skip(), gr.skip()
     shown = []
     for row, old in table.fetch([hit.row_id for hit in finding.hits[:PREVIEWED]]):
         new = report.mended(finding.check, row, old)
@@ -230,7 +229,7 @@ def _apply(page: Page, name: str, report: Report | None, key: str, changed: int,
 
     def make(table: Table) -> changes.Change:
         what = f"{finding.title}: {finding.remedy.lower()}"
-        return changes.rewrite(table, rows, functools.partial(report.mended, key), what)
+        return changes.rewrite(same_rows(table, report.revision), rows, functools.partial(report.mended, key), what)
 
     change = draft_of(page, name).do(make, who(request))
     done = f"{change.rows:,} row{'s were' if change.rows > 1 else ' was'} changed or deleted. Undo is under Rows."

@@ -10,12 +10,13 @@ import gradio as gr
 from studio.data import changes
 from studio.data.table import ALL, OPERATORS, Condition, Table, View
 from studio.errors import DatasetError
-from tabs._data.bench import Bench, Looking, compared, draft_of, shown_cell, table_of, who
+from tabs._data.bench import Bench, Handed, Looking, compared, draft_of, handed, same_version, shown_cell, table_of, who
 from tabs._live import ASSETS
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
 
 PAGE_ROWS = 100
 CELL_LETTERS = 300
+MOST_COLUMNS = 50  # beyond, a table is read by nobody and takes the browser seconds
 PREVIEWED = 8
 ANY = "(any column)"
 
@@ -77,7 +78,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
     table_parts = [looking, grid, place, unsaved, *tools.values()]
     cell_parts = [heading, cell, seen, keep]
     bench.chosen.change(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
-    bench.changed.change(bench.on(_again), [bench.chooser, looking], table_parts, **QUIET)
+    bench.changed.change(bench.on(_again), [bench.chooser, looking], [*table_parts, *cell_parts], **HEARD)
     # What may be refused goes through the queue: of a handler beside it, Gradio shows no message.
     handed = [*table_parts, search, value, bench.parts, bench.only]
     bench.only.change(bench.on(_only), [bench.chooser, bench.only], handed, **HEARD)
@@ -85,8 +86,8 @@ def build(bench: Bench, part: gr.Tab) -> None:
     for widget in (search.submit, search.blur, value.submit, value.blur, column.input, operator.input, length.input):
         widget(bench.on(_filter), asked, table_parts, trigger_mode="always_last", **HEARD)
     clear.click(bench.on(_open), bench.chooser, [*table_parts, column, search, value, *cell_parts], **QUIET)
-    back.click(bench.on(_turn, -PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
-    forth.click(bench.on(_turn, PAGE_ROWS), [bench.chooser, looking], table_parts, **QUIET)
+    back.click(bench.on(_turn, -PAGE_ROWS), [bench.chooser, looking], table_parts, **HEARD)
+    forth.click(bench.on(_turn, PAGE_ROWS), [bench.chooser, looking], table_parts, **HEARD)
     here = [bench.chooser, looking]
     # Every click counts, also while the one before is being answered.
     grid.click(
@@ -150,9 +151,11 @@ def _build_sql(bench: Bench) -> None:
         interactive=False, wrap=True, show_label=False, visible=False, elem_id="sql-answer", max_height=360
     )
     said = gr.HTML("", apply_default_css=False, elem_id="sql-said")
-    rows = gr.State(())
+    rows = gr.State(None)
     ask.click(bench.on(_sql), [bench.chooser, query], [answer, said, rows, show], **PRIVATE)
-    show.click(lambda rows: ("rows your query named", rows), rows, bench.only, **HEARD)
+    show.click(lambda rows: rows, rows, bench.only, **HEARD)
+    nothing = (gr.Dataframe(visible=False), "", None, gr.Button(visible=False))
+    bench.chosen.change(lambda: nothing, None, [answer, said, rows, show], **QUIET)
 
 
 # -- the table ---------------------------------------------------------------------------------------
@@ -161,15 +164,16 @@ def _build_sql(bench: Bench) -> None:
 def shown_rows(page: Page, looking: Looking, *, keep: bool = False) -> list[Any]:
     """The state as it is now, the page of rows, where that is, what is unsaved, and the tools."""
     table = table_of(page, looking.name)
+    looking = _of_now(looking, table)
     ids = table.ids(looking.view)
     at = max(0, min(looking.at, (len(ids) - 1) // PAGE_ROWS * PAGE_ROWS))
     looking = replace(looking, at=at)
     chosen = ids[at : at + PAGE_ROWS].tolist()
     own, head, redo = _draft_facts(page, looking.name)
     touched = table.touched(chosen) if own and head else set()
-    rows = []
+    rows, columns = [], table.columns[:MOST_COLUMNS]
     for number, row in table.fetch(chosen, CELL_LETTERS):
-        cells = [shown_cell(value, CELL_LETTERS) for value in row.values()]
+        cells = [shown_cell(row[name], CELL_LETTERS) for name in columns]
         rows.append(
             {
                 "id": number,
@@ -181,19 +185,30 @@ def shown_rows(page: Page, looking: Looking, *, keep: bool = False) -> list[Any]
         )
     view = looking.view
     value = {
-        "key": [looking.name, table.path.name],
-        "columns": [{"name": name, "kind": _KINDS[table.kinds[name]]} for name in table.columns],
+        "key": f"{looking.name} {looking.version}",
+        "columns": [{"name": n, "kind": _KINDS[table.kinds[n]], "simple": table.kinds[n] in _SIMPLE} for n in columns],
         "rows": rows,
         "sort": view.sort,
         "descending": view.descending,
         "editable": own,
         "cell": list(looking.cell) if looking.cell else None,
         "keep": keep,
-        "forget": not looking.picked,
+        "picked": list(looking.picked),
         "nothing": "No row is like that. Change the filter, or press 'Show all'.",
     }
     state = [gr.Button(interactive=each) for each in (own, own, own, head > 0, redo, head > 0)]
-    return [looking, value, _place(looking, len(ids)), _unsaved(own, head), *state]
+    place = _place(looking, len(ids))
+    if len(columns) < len(table.columns):
+        place += f'<p class="note">The first {len(columns)} of {len(table.columns):,} columns are shown.</p>'
+    return [looking, value, place, _unsaved(own, head), *state]
+
+
+def _of_now(looking: Looking, table: Table) -> Looking:
+    """Without what names rows of another version: they are counted anew in this one."""
+    if looking.version == table.path.name:
+        return looking
+    view = replace(looking.view, only=None)
+    return replace(looking, version=table.path.name, view=view, picked=(), cell=None)
 
 
 def _place(looking: Looking, total: int) -> str:
@@ -206,6 +221,7 @@ def _place(looking: Looking, total: int) -> str:
     return f'<p class="muted">{where}{picked}</p>'
 
 
+_SIMPLE = ("text", "whole", "number", "truth")  # what the table shows of them is what they hold
 _KINDS = {
     "text": "text",
     "whole": "whole numbers",
@@ -241,16 +257,23 @@ def _open(page: Page, name: str) -> list[Any]:
 
 
 def _again(page: Page, name: str, looking: Looking) -> list[Any]:
+    """After a change: the same page; in another version no row is picked and no cell open any more."""
     if looking.name != name:
         looking = Looking(name)
-    return shown_rows(page, replace(looking, picked=()), keep=True)
+    shown = shown_rows(page, replace(looking, picked=()), keep=True)
+    kept = shown[0].version == looking.version
+    return [*shown, *([gr.skip()] * 4 if kept else _no_cell())]
 
 
-def _only(page: Page, name: str, only: Any) -> list[Any]:
+def _only(page: Page, name: str, only: Handed | None) -> list[Any]:
     """Rows that a finding or a query named; taken from where they lie, so that the same can be handed over again."""
-    if not only:
+    if only is None:
         return [gr.skip()] * 14
-    return [*shown_rows(page, Looking(name, View(only=tuple(only[1])))), "", "", gr.Tabs(selected="rows"), ()]
+    if only.name != name:
+        raise DatasetError("Those rows are another data set's.", remedy="Choose that one first, and ask again.")
+    same_version(table_of(page, name), only.version)
+    looking = Looking(name, only.version, View(only=only.rows))
+    return [*shown_rows(page, looking), "", "", gr.Tabs(selected="rows"), None]
 
 
 def _filter(
@@ -298,7 +321,7 @@ def _clicked(
         case "write":
             row, column = int(data["row"]), str(data["column"])
             seen, text = str(data["seen"]), str(data["text"])
-            draft_of(page, name).do(lambda table: changes.edit(table, row, column, text, seen), who(request))
+            _edit(page, name, looking, (row, column), text, seen, request)
             looking = replace(looking, cell=(row, column))
             return [looking, *same_table[1:], *_cell(page, looking), changed + 1]
     return [*same_table, *same_cell, gr.skip()]
@@ -344,9 +367,17 @@ def _keep(
 ) -> list[Any]:
     if looking.cell is None:
         raise DatasetError("No cell is open.", remedy="Click a cell of the table first.")
-    row, column = looking.cell
-    draft_of(page, name).do(lambda table: changes.edit(table, row, column, text, seen), who(request))
+    _edit(page, name, looking, looking.cell, text, seen, request)
     return [changed + 1, *_cell(page, looking)]
+
+
+def _edit(
+    page: Page, name: str, looking: Looking, cell: tuple[int, str], text: str, seen: str, request: gr.Request
+) -> None:
+    def make(table: Table) -> changes.Change:
+        return changes.edit(same_version(table, looking.version), *cell, text, seen)
+
+    draft_of(page, name).do(make, who(request))
 
 
 # -- tools -------------------------------------------------------------------------------------------
@@ -357,6 +388,8 @@ def _add(page: Page, name: str, looking: Looking, changed: int, request: gr.Requ
 
     def make(table: Table) -> changes.Change:
         empty = {column: "" if table.kinds[column] == "text" else None for column in table.columns}
+        if behind is not None:
+            same_version(table, looking.version)
         return changes.add(table, [empty], "Added a row", behind)
 
     draft_of(page, name).do(make, who(request))
@@ -373,13 +406,18 @@ def _picked(looking: Looking) -> list[int]:
 
 def _duplicate(page: Page, name: str, looking: Looking, changed: int, request: gr.Request) -> int:
     for row in _picked(looking):
-        draft_of(page, name).do(lambda table, row=row: changes.duplicate(table, row), who(request))
+
+        def make(table: Table, row: int = row) -> changes.Change:
+            return changes.duplicate(same_version(table, looking.version), row)
+
+        draft_of(page, name).do(make, who(request))
     return changed + 1
 
 
 def _delete(page: Page, name: str, looking: Looking, changed: int, request: gr.Request) -> int:
     rows = _picked(looking)
-    change = draft_of(page, name).do(lambda table: changes.delete(table, rows), who(request))
+    draft = draft_of(page, name)
+    change = draft.do(lambda table: changes.delete(same_version(table, looking.version), rows), who(request))
     gr.Info(f"{change.what}. Undo brings them back.")
     return changed + 1
 
@@ -415,7 +453,10 @@ class _Wanted:
     pattern: bool
 
     def change(self, table: Table) -> changes.Change:
-        ids = table.ids(self.looking.view if self.looking.name == self.name else ALL)
+        view = self.looking.view if self.looking.name == self.name else ALL
+        if view.only is not None:
+            same_version(table, self.looking.version)
+        ids = table.ids(view)
         return changes.replace(table, ids, self.columns or table.columns, self.find, self.by, pattern=self.pattern)
 
 
@@ -450,13 +491,16 @@ def _sql(page: Page, name: str, query: str) -> Any:
     answer = table_of(page, name).sql(query)
     rows = [[shown_cell(cell, CELL_LETTERS)[0] for cell in row] for row in answer.rows[:PAGE_ROWS]]
     at = next((i for i, column in enumerate(answer.columns) if column == "row"), None)
-    numbers = tuple(row[at] - 1 for row in answer.rows if isinstance(row[at], int)) if at is not None else ()
+    found = (
+        [row[at] for row in answer.rows if isinstance(row[at], int) and 0 < row[at] < 2**62] if at is not None else []
+    )
+    named = handed(name, table_of(page, name), (number - 1 for number in found)) if found else None
     shown = f"{len(answer.rows):,} rows{' and more' if answer.more else ''}"
     note = f", the first {PAGE_ROWS} are shown" if len(answer.rows) > PAGE_ROWS else ""
     value = {"headers": list(answer.columns), "data": rows}
     return (
         gr.Dataframe(value, visible=True),
         f'<p class="muted">{shown}{note}.</p>',
-        numbers,
-        gr.Button(visible=bool(numbers)),
+        named,
+        gr.Button(visible=named is not None),
     )

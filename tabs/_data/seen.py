@@ -12,10 +12,12 @@ import gradio as gr
 from studio.data.lengths import Histogram, Summary
 from studio.data.library import look, settle
 from studio.data.seen import Seen
+from studio.data.table import Table
+from studio.errors import DatasetError
 from studio.inspector import Progress, Result
 from studio.models.catalog import SUGGESTIONS
 from studio.objectives.next_token import NextToken
-from tabs._data.bench import Bench, edited, meter, table_of
+from tabs._data.bench import Bench, edited, handed, meter, table_of
 from tabs._form import Group
 from tabs._live import ASSETS
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
@@ -63,13 +65,13 @@ def build(bench: Bench, part: gr.Tab) -> None:
         apply_default_css=False,
         elem_id="seen-plot",
     )
-    cut_ids, untrained_ids = gr.State(()), gr.State(())
+    cut_ids, untrained_ids = gr.State(None), gr.State(None)
 
     def settings(raw: tuple[Any, ...]) -> NextToken:
         return NextToken.parse(group.parse(raw), "objective")
 
     def see(page: Page, step: int, name: str, model: str, row: float | None, fetch: bool, *raw: Any) -> Any:
-        return _see(page, name, model, int(row or 1) + step, fetch, settings(raw))
+        return _see(page, name, model, int(row or 1), step, fetch, settings(raw))
 
     def measure(page: Page, name: str, model: str, fetch: bool, *raw: Any) -> Iterator[Any]:
         yield from _measure(page, name, model, fetch, settings(raw))
@@ -80,26 +82,30 @@ def build(bench: Bench, part: gr.Tab) -> None:
     results = [told, plot, cut, untrained, cut_ids, untrained_ids]
     running = count.click(bench.on(measure), [bench.chooser, model, fetch, *group.components()], results, **PRIVATE)
     stop.click(lambda: '<p class="muted">Cancelled.</p>', None, told, cancels=[running], **QUIET)
-    bench.chosen.change(lambda: (ASK_FIRST, 1, *_nothing()), None, [tokens, row, *results], **QUIET)
-    cut.click(lambda rows: ("rows that are cut off", rows), cut_ids, bench.only, **HEARD)
-    untrained.click(lambda rows: ("rows that teach nothing", rows), untrained_ids, bench.only, **HEARD)
+    bench.chosen.change(lambda: (ASK_FIRST, 1, *_nothing()), None, [tokens, row, *results], cancels=[running], **QUIET)
+    cut.click(lambda rows: rows, cut_ids, bench.only, **HEARD)
+    untrained.click(lambda rows: rows, untrained_ids, bench.only, **HEARD)
 
 
 def _nothing() -> tuple[Any, ...]:
-    return "", {}, gr.Button(visible=False), gr.Button(visible=False), (), ()
+    return "", {}, gr.Button(visible=False), gr.Button(visible=False), None, None
 
 
-def _see(page: Page, name: str, model: str, row: int, fetch: bool, settings: NextToken) -> Any:
+def _see(page: Page, name: str, model: str, row: int, step: int, fetch: bool, settings: NextToken) -> Any:
+    """The row of that number, or the one before or after it; where it was deleted, the next one."""
     table = table_of(page, name)
     mapping = settle(look(name, page.workspace)).mapping
     ids = table.ids()
-    at = max(1, min(row, len(ids)))
-    ((number, cells),) = table.fetch(ids[at - 1 : at])
+    if not len(ids):
+        raise DatasetError("There are no rows left.", remedy="Undo, or add rows.")
+    (at,) = (ids == row - 1).nonzero() if row - 1 in ids else ((ids >= row - 1).nonzero()[0],)
+    place = max(0, min(len(ids) - 1, (int(at[0]) if len(at) else len(ids) - 1) + step))
+    ((number, cells),) = table.fetch(ids[place : place + 1])
     inspector = page.inspector
     seen = inspector.see(model, cells, mapping, settings.max_length, settings.chat_template, fetch=fetch)
     head = [each for _, each in table.fetch(ids[:50])]
     notes = inspector.warnings(model, head, mapping, settings.chat_template) if seen.pieces else []
-    return _tokens(table.called(number), seen, notes), at
+    return _tokens(table.called(number), seen, notes), number + 1
 
 
 def _tokens(where: str, seen: Seen, notes: list[str]) -> str:
@@ -138,10 +144,10 @@ def _measure(page: Page, name: str, model: str, fetch: bool, settings: NextToken
                 html = meter(share, reply.doing, time.monotonic() - began)
                 yield html, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
             else:
-                yield _measured(reply, settings.max_length)
+                yield _measured(name, table, reply, settings.max_length)
 
 
-def _measured(result: Result, max_length: int) -> Any:
+def _measured(name: str, table: Table, result: Result, max_length: int) -> Any:
     lengths = result.lengths
     share = lengths.trained_tokens / max(lengths.tokens, 1)
     told = (
@@ -162,8 +168,8 @@ def _measured(result: Result, max_length: int) -> Any:
         _charts(lengths, max_length),
         gr.Button(visible=bool(lengths.truncated)),
         gr.Button(visible=bool(lengths.untrained)),
-        tuple(lengths.truncated_ids),
-        tuple(lengths.untrained_ids),
+        handed(name, table, lengths.truncated_ids),
+        handed(name, table, lengths.untrained_ids),
     )
 
 

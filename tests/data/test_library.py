@@ -41,12 +41,15 @@ def test_an_upload_can_be_listed_opened_and_removed(workspace, upload):
         library.open_source(name, workspace)
 
 
-def test_the_same_file_twice_is_one_upload(workspace, upload):
+def test_the_same_file_or_sample_twice_is_two_data_sets(workspace, upload):
+    """Thirty people begin with one sample: nobody's edits may show in another's."""
     first = library.add(workspace, upload, "one.csv")
-    assert library.add(workspace, upload, "other.csv") == first
-    upload.write_text(CSV + "g,h,i\n")
     second = library.add(workspace, upload, "one.csv")
     assert second != first
+    copies = {library.copy(workspace, "reviews", person) for person in ("Ann", "Bob")}
+    assert len(copies) == 2
+    for name in copies:
+        library.remove(workspace, name)
     assert {choice.name for choice in library.names(workspace) if choice.kind == "yours"} == {first, second}
 
 

@@ -129,10 +129,10 @@ def test_a_single_group_cannot_be_split():
 def test_leakage_names_rows_to_learn_from():
     data = rows(40)
     held = [dict(data[7]), {"text": data[9]["text"] + " changed"}, {"text": "something else"}, {"text": ""}]
-    found = leakage([(100 + place, row) for place, row in enumerate([*data, {"text": " "}])], held, TEXT)
+    found = leakage([(100 + place, row) for place, row in enumerate([*data, {"text": " "}])], TEXT, held, TEXT)
     assert found == [
         Hit(107, "like row 1 of the held-out rows (100 %)"),
         Hit(109, "like row 2 of the held-out rows (97 %)"),
     ]
-    assert leakage([], held, TEXT) == []
-    assert leakage(enumerate(data), held[2:], TEXT) == []
+    assert leakage([], TEXT, held, TEXT) == []
+    assert leakage(enumerate(data), TEXT, held[2:], TEXT) == []
