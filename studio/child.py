@@ -14,7 +14,7 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -36,16 +36,23 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
 
-    def ask(self, request: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
-        """The parts of the answer. Raises StudioError. Closing the iterator ends the answer."""
+    def ask(self, request: dict[str, Any], seconds: float | None = None) -> Generator[dict[str, Any], None, None]:
+        """The parts of the answer. Raises StudioError. Closing the iterator ends the answer.
+
+        With `seconds`, a process that is longer about its answer is ended: TimeoutError.
+        """
         with self._turn:
             self._asked += 1
+            late = threading.Event()
             try:
                 process = self._start()
-                _send(process, {"id": self._asked, **request})
-                yield from self._replies(process, self._asked)
+                with _deadline(process, seconds, late):
+                    _send(process, {"id": self._asked, **request})
+                    yield from self._replies(process, self._asked)
             except (OSError, ValueError):
                 self.close()
+                if late.is_set():
+                    raise TimeoutError from None
                 raise ModelError(self._death[0], remedy=self._death[1]) from None
 
     def _replies(self, process: subprocess.Popen[bytes], asked: int) -> Generator[dict[str, Any], None, None]:
@@ -91,6 +98,23 @@ class Child:
                 if pipe is not None:
                     with contextlib.suppress(OSError):
                         pipe.close()
+
+
+@contextlib.contextmanager
+def _deadline(process: subprocess.Popen[bytes], seconds: float | None, late: threading.Event) -> Iterator[None]:
+    """Kill the process if this takes longer; `late` says so."""
+
+    def end() -> None:
+        late.set()
+        process.kill()
+
+    timer = threading.Timer(seconds or 0, end)
+    if seconds is not None:
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _send(process: subprocess.Popen[bytes], message: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ from studio.errors import StudioError
 from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
+from studio.querier import Querier
 from studio.responder import Responder
 from studio.store import State, Store
 from studio.workspace import Workspace
@@ -42,6 +43,7 @@ class Page:
     responder: Responder
     inspector: Inspector
     examiner: Examiner
+    querier: Querier
     desk: Desk
     tabs: gr.Tabs
     run: gr.State

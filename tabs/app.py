@@ -35,6 +35,7 @@ from studio.errors import RunError
 from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
+from studio.querier import Querier
 from studio.responder import Responder
 from studio.store import Store
 from studio.workspace import Workspace
@@ -56,14 +57,20 @@ def tab_modules() -> list[ModuleType]:
 
 
 def build(
-    workspace: Workspace, store: Store, jobs: Jobs, responder: Responder, inspector: Inspector, examiner: Examiner
+    workspace: Workspace,
+    store: Store,
+    jobs: Jobs,
+    responder: Responder,
+    inspector: Inspector,
+    examiner: Examiner,
+    querier: Querier,
 ) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         gr.HTML('<header class="studio"><h1>Finetune Studio</h1></header>', apply_default_css=False)
         run, source = gr.State(""), gr.State("")  # not inside the strip, which counts its children
         with gr.Tabs(elem_id="tabs") as strip:
-            page = Page(workspace, store, jobs, responder, inspector, examiner, Desk(), strip, run, source)
+            page = Page(workspace, store, jobs, responder, inspector, examiner, querier, Desk(), strip, run, source)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
@@ -87,7 +94,8 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     """The web application over one workspace. `hosts` are names it may be reached under beside loopback's."""
     store = Store(workspace)
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
-    responder, inspector, examiner = Responder(workspace), Inspector(workspace), Examiner(workspace)
+    responder, inspector = Responder(workspace), Inspector(workspace)
+    examiner, querier = Examiner(workspace), Querier(workspace)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -99,6 +107,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
             responder.close()
             inspector.close()
             examiner.close()
+            querier.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.jobs = jobs
@@ -110,7 +119,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, responder, inspector, examiner),
+        build(workspace, store, jobs, responder, inspector, examiner, querier),
         path="/",
         theme=_theme(),
         css=css,

@@ -68,9 +68,7 @@ class Draft:
             state = {"base": self.kept.current, "head": 0}
         self.base: str = state["base"]
         self.head: int = state["head"]
-        self.table = Table(self.kept.path(self.base))
-        if self.head:
-            self.table.apply(folded(_read(self._file(number)) for number in range(1, self.head + 1)))
+        self.table = changed(self.kept.path(self.base), self.folder, self.head)
 
     @_alone
     def do(self, make: Callable[[Table], Change], who: str) -> Change:
@@ -137,6 +135,11 @@ class Draft:
         self._reopen()
 
     @_alone
+    def lies(self) -> tuple[Path, Path, int]:
+        """For `changed`: the version's file, the folder of the changes over it, how many of them count."""
+        return self.table.path, self.folder, self.head
+
+    @_alone
     def history(self) -> list[Entry]:
         """Changes since the version, oldest first, undone ones included."""
         return [_entry(self._file(number), number > self.head) for number in self._numbers()]
@@ -174,7 +177,7 @@ class Draft:
         self.head = head
 
     def _file(self, number: int) -> Path:
-        return self.folder / f"{number:06}.parquet"
+        return numbered(self.folder, number)
 
     def _numbers(self) -> list[int]:
         return sorted(int(path.stem) for path in self.folder.glob("[0-9]*.parquet"))
@@ -188,8 +191,16 @@ def history_of(kept: Kept, version: str) -> list[Entry]:
 
 def change_of(folder: Path, number: int) -> Change:
     """A kept change, from 1. `folder`: a draft's or a version's history."""
-    path = folder / f"{number:06}.parquet"
+    path = numbered(folder, number)
     return Change(_about(path)["what"], _read(path))
+
+
+def changed(path: Path, folder: Path, head: int) -> Table:
+    """A version's rows under the first `head` changes of a draft's folder."""
+    table = Table(path)
+    if head:
+        table.apply(folded(_read(numbered(folder, number)) for number in range(1, head + 1)))
+    return table
 
 
 def write_table(table: Table, path: Path) -> None:
@@ -274,6 +285,11 @@ class _Recent(Generic[T]):
         with self._lock:
             self._kept.pop(key, None)
             self._alive.pop(key, None)
+
+
+def numbered(folder: Path, number: int) -> Path:
+    """The file of a change, from 1."""
+    return folder / f"{number:06}.parquet"
 
 
 def _write(path: Path, change: Change, who: str) -> None:

@@ -340,7 +340,22 @@ def _as_json(cells: list[Any]) -> list[str | None]:
 
 def to_json(cell: Any) -> str:
     """A cell as JSON text; other languages' letters stay readable, so that they can be searched for."""
-    return whole_letters(json.dumps(cell, ensure_ascii=False, default=str))
+    try:
+        text = json.dumps(cell, ensure_ascii=False, default=plain)
+    except TypeError:  # a key that JSON has none like, such as a date
+        text = json.dumps(plain(cell), ensure_ascii=False)
+    return whole_letters(text)
+
+
+def plain(cell: Any) -> Any:
+    """The cell with what JSON cannot hold as text, at any depth: bytes, dates, decimals, a map's keys."""
+    if cell is None or isinstance(cell, (str, int, float)):
+        return cell
+    if isinstance(cell, dict):
+        return {str(plain(key)): plain(value) for key, value in cell.items()}
+    if isinstance(cell, (list, tuple)):
+        return [plain(each) for each in cell]
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)
 
 
 def whole_letters(text: str) -> str:

@@ -18,7 +18,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from studio.data.parquet import Kind, Row, kind_of, schema_of, whole_letters
+from studio.data.parquet import Kind, Row, kind_of, plain, schema_of, to_json, whole_letters
 from studio.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 MEMORY = "1GB"  # for sorting and filtering; beyond it duckdb uses the disk
 SQL_SECONDS = 20.0
 SQL_ROWS = 1_000
+SQL_LETTERS = 4_000_000  # in all cells of an answer; rows beyond are left out
+CELL_LETTERS = 2_000  # of a cell in an answer
+_LESS = "Ask for less: add a WHERE, or leave out a join."
 _REVISIONS = itertools.count(1)  # of the whole process: two tables of one file may hold different rows
 _INEXACT = re.compile("DECIMAL|BLOB|NULL")  # types that JSON within lists and objects does not keep
 
@@ -74,8 +77,8 @@ class Answer:
     """What an SQL query gave."""
 
     columns: tuple[str, ...]
-    rows: list[tuple[Any, ...]]
-    more: bool  # rows beyond SQL_ROWS were left out
+    rows: list[tuple[Any, ...]]  # numbers, truth values, None; all else as text of at most CELL_LETTERS
+    more: bool  # rows beyond SQL_ROWS or SQL_LETTERS were left out
 
 
 class Table:
@@ -131,7 +134,10 @@ class Table:
             yield from self.fetch(chosen[at : at + batch])
 
     def sql(self, query: str, limit: int = SQL_ROWS) -> Answer:
-        """One SELECT over the view `data`: columns by name, and `row`, from 1. Raises DatasetError for any other."""
+        """One SELECT over the view `data`: columns by name, and `row`, from 1. Raises DatasetError for any other.
+
+        What a query takes before it has a row is not bounded well: see querier.py.
+        """
         import duckdb
 
         try:
@@ -147,15 +153,15 @@ class Table:
             try:
                 cursor.execute("BEGIN TRANSACTION READ ONLY")  # a SELECT may have an INSERT inside
                 cursor.execute(query)
-                names = tuple(str(each[0]) for each in cursor.description or ())
-                rows = cursor.fetchmany(limit + 1)
+                return _answer(cursor, limit)
             finally:
                 timer.cancel()
                 cursor.interrupt()  # a query with rows to come would first be worked out to its end
                 cursor.execute("ROLLBACK")
+        except (duckdb.OutOfMemoryException, MemoryError):
+            raise DatasetError("The query needs more memory than it may have.", remedy=_LESS) from None
         except duckdb.Error as error:
             raise _not_answered(error) from None
-        return Answer(names, rows[:limit], len(rows) > limit)
 
     # -- changing --------------------------------------------------------------------------------
 
@@ -377,14 +383,35 @@ class Table:
             raise _not_answered(error) from None
 
 
+def _answer(cursor: Any, limit: int) -> Answer:
+    """The first rows that a query gives, one after the other: a thousand may be more than memory holds."""
+    rows: list[tuple[Any, ...]] = []
+    letters, names = 0, tuple(str(each[0]) for each in cursor.description or ())
+    while (cells := cursor.fetchone()) is not None:
+        if len(rows) == limit or letters >= SQL_LETTERS:
+            return Answer(names, rows, more=True)
+        rows.append(tuple(map(_answered, cells)))
+        letters += sum(len(cell) for cell in rows[-1] if isinstance(cell, str))
+    return Answer(names, rows, more=False)
+
+
+def _answered(cell: Any) -> Any:
+    cell = plain(cell)
+    if cell is None or isinstance(cell, (int, float)):
+        return cell
+    return (cell if isinstance(cell, str) else to_json(cell))[:CELL_LETTERS]
+
+
+def too_slow() -> DatasetError:
+    """The query was ended because of the time it took."""
+    return DatasetError(f"The query took longer than {SQL_SECONDS:.0f} seconds and was ended.", remedy=_LESS)
+
+
 def _not_answered(error: Exception) -> DatasetError:
     """duckdb's own words, without its hints on files and settings."""
     first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     if "INTERRUPT" in first.upper():
-        return DatasetError(
-            f"The query took longer than {SQL_SECONDS:.0f} seconds and was ended.",
-            remedy="Ask for less: add a WHERE, or leave out a join.",
-        )
+        return too_slow()
     return DatasetError(f"The query cannot be answered ({first[:300]}).", remedy="Change it and try again.")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from studio.data import changes
+from studio.data.collection import find
 from studio.data.table import ALL, OPERATORS, Condition, Table, View
 from studio.errors import DatasetError
 from tabs._data.bench import Bench, Handed, Looking, compared, draft_of, handed, same_version, shown_cell, table_of, who
@@ -488,7 +489,12 @@ def _replace(
 
 
 def _sql(page: Page, name: str, query: str) -> Any:
-    answer = table_of(page, name).sql(query)
+    if kept := find(page.workspace, name):
+        lies = page.desk.draft(kept).lies()
+    else:
+        path = table_of(page, name).path
+        lies = path, path.parent, 0
+    answer = page.querier.ask(*lies, query)
     rows = [[shown_cell(cell, CELL_LETTERS)[0] for cell in row] for row in answer.rows[:PAGE_ROWS]]
     at = next((i for i, column in enumerate(answer.columns) if column == "row"), None)
     found = (

@@ -1,0 +1,110 @@
+"""SQL, asked in a process of its own: a query may take any memory, and some cannot be interrupted.
+
+A `Querier` asks `python -m studio.querier` with {"path", "folder", "head", "query"}; the one reply is
+{"columns", "rows", "more"}.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from studio.child import Child, Reply, serve
+from studio.data.draft import changed, numbered
+from studio.data.table import SQL_SECONDS, Answer, Table, too_slow
+from studio.errors import DatasetError
+from studio.workspace import Workspace
+
+MEMORY = 4 * 2**30  # bytes of address space beyond what the libraries take; duckdb's own limit knows no long texts
+START_SECONDS = 15.0  # to start, and to lay the changes over the rows
+
+
+class Querier:
+    """The parent's side. One query at a time; a second one waits for the first."""
+
+    def __init__(self, workspace: Workspace, seconds: float = SQL_SECONDS + START_SECONDS) -> None:
+        """`seconds` is how long a query may take, opening the rows included."""
+        self._seconds = seconds
+        self._child = Child(
+            "studio.querier",
+            workspace.root / "querier.log",
+            "The process that answers queries ended.",
+            "Ask for less; if it ends again, querier.log in the workspace says why.",
+        )
+
+    def ask(self, path: Path, folder: Path, head: int, query: str) -> Answer:
+        """What `Table.sql` says of a version's rows under the first `head` changes of a draft's `folder`.
+
+        Raises DatasetError, also for a query that takes too long; ModelError where the process died.
+        """
+        request = {"path": str(path), "folder": str(folder), "head": head, "query": query}
+        try:
+            (answer,) = self._child.ask(request, self._seconds)
+        except TimeoutError:
+            raise too_slow() from None
+        return Answer(tuple(answer["columns"]), [tuple(row) for row in answer["rows"]], answer["more"])
+
+    def close(self) -> None:
+        """End the process; the next query starts another."""
+        self._child.close()
+
+
+# -- in the process ---------------------------------------------------------------------------------
+
+
+class _Open:
+    """The rows that were asked about last."""
+
+    def __init__(self) -> None:
+        self._state: tuple[Any, ...] = ()
+        self._table: Table | None = None
+
+    def table(self, path: Path, folder: Path, head: int) -> Table:
+        import pyarrow
+
+        try:
+            state = (path, *_stamp(path), folder, head, *(_stamp(numbered(folder, head)) if head else ()))
+            if self._table is None or self._state != state:
+                self._table = None  # two at a time need not fit
+                self._table = changed(path, folder, head)
+                self._state = state
+            return self._table
+        except (OSError, pyarrow.ArrowException):
+            raise DatasetError("The data set was changed meanwhile.", remedy="Ask again.") from None
+
+    def answer(self, request: dict[str, Any], reply: Reply, _stop: Callable[[], bool]) -> None:
+        answer = self.table(Path(request["path"]), Path(request["folder"]), request["head"]).sql(request["query"])
+        reply(columns=answer.columns, rows=answer.rows, more=answer.more)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    """What tells a file from another one in its place."""
+    found = path.stat()
+    return found.st_ino, found.st_mtime_ns
+
+
+def _limit_memory() -> None:
+    """No more address space than the process has now and MEMORY, where the system knows of such limits."""
+    try:
+        import resource
+    except ImportError:
+        return
+    import duckdb  # noqa: F401 - what it takes is not the query's
+    import psutil
+    import pyarrow.parquet  # noqa: F401
+
+    limit = psutil.Process().memory_info().vms + MEMORY
+    with contextlib.suppress(OSError, ValueError):  # a lower one is set already, or the system refuses
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+
+
+def main() -> None:
+    """Answer until nobody asks any more."""
+    _limit_memory()
+    serve(_Open().answer)
+
+
+if __name__ == "__main__":
+    main()
