@@ -21,7 +21,7 @@ from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, said
 TITLE = "Dataset"
 ORDER = 20
 FIRST = "customer_messages"
-SURE = "(name) => confirm('Delete this data set with all its versions? This cannot be undone.') ? name : ''"
+SURE = "(name) => confirm('Delete this data set with all its versions? This cannot be undone.') ? name : null"
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -128,7 +128,7 @@ def _copy(page: Page, name: str, request: gr.Request) -> Any:
     return gr.Dropdown(value=copy(page.workspace, name, who(request)), choices=_choices(page))
 
 
-def _delete(page: Page, name: str) -> Any:
+def _delete(page: Page, name: str | None) -> Any:
     if not name:  # they thought better of it
         return gr.skip()
     kept = own(page.workspace, name)
