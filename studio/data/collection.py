@@ -15,6 +15,7 @@ import json
 import re
 import secrets
 import shutil
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
@@ -37,6 +38,7 @@ Progress = Callable[[float], None]  # share done, 0..1
 _NAME = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{8}")
 _KEY = re.compile(r"[0-9a-f]{16}")
 _TOLD_EVERY = 5_000  # rows
+_UPDATING = threading.Lock()  # one for all data sets: it is held for as long as a small file takes
 
 
 @dataclass(frozen=True)
@@ -302,7 +304,10 @@ def _is_parquet(path: Path) -> bool:
 def _update(kept: Kept, **values: Any) -> None:
     path = kept.folder / "about.json"
     try:
-        _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
+        with _UPDATING:
+            _write_json(path, {**json.loads(path.read_text(encoding="utf-8")), **values})
+    except FileNotFoundError:
+        raise deleted() from None
     except OSError as error:
         raise _not_kept(kept.title, error) from None
 
@@ -315,6 +320,11 @@ def _write_json(path: Path, values: dict[str, Any]) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def deleted() -> DatasetError:
+    """Somebody deleted the data set that somebody else looks at."""
+    return DatasetError("The data set was deleted meanwhile.", remedy="Choose another one, or bring its file again.")
 
 
 def _not_kept(shown: str, error: OSError) -> DatasetError:

@@ -12,7 +12,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar
@@ -42,11 +42,14 @@ class Entry:
 
 
 def _alone(method: Callable[Concatenate[Draft, P], R]) -> Callable[Concatenate[Draft, P], R]:
-    """One change at a time, whoever makes it."""
+    """One change at a time, whoever makes it. Raises DatasetError where the data set was deleted meanwhile."""
 
     @functools.wraps(method)
     def locked(self: Draft, *args: P.args, **kwargs: P.kwargs) -> R:
         with self.lock:
+            there = collection.reread(self.kept.folder)
+            if there is None or there.uploaded != self.kept.uploaded:  # the same file may have come again
+                raise collection.deleted()
             return method(self, *args, **kwargs)
 
     return locked
@@ -252,7 +255,7 @@ class Desk:
 
     def draft(self, kept: Kept) -> Draft:
         """The one draft of that data set."""
-        return self._drafts.get(kept.folder, kept)
+        return self._drafts.get(_known(kept), kept)
 
     def table(self, path: Path) -> Table:
         """A version that is only looked at."""
@@ -260,7 +263,12 @@ class Desk:
 
     def forget(self, kept: Kept) -> None:
         """Its folder goes."""
-        self._drafts.drop(kept.folder)
+        self._drafts.drop(_known(kept))
+
+
+def _known(kept: Kept) -> tuple[Path, float]:
+    """What a data set is known by: deleted and brought again, it may have the same folder."""
+    return kept.folder, kept.uploaded
 
 
 class _Recent(Generic[T]):
@@ -269,19 +277,26 @@ class _Recent(Generic[T]):
     def __init__(self, most: int, make: Callable[[Any], T]) -> None:
         self._most = most
         self._make = make
-        self._kept: dict[Path, T] = {}
-        self._alive: WeakValueDictionary[Path, T] = WeakValueDictionary()  # two of one draft would not hear each other
+        self._kept: dict[Hashable, T] = {}
+        # Two of one draft would not hear each other.
+        self._alive: WeakValueDictionary[Hashable, T] = WeakValueDictionary()
+        self._turns: WeakValueDictionary[Hashable, threading.Lock] = WeakValueDictionary()
         self._lock = threading.Lock()
 
-    def get(self, key: Path, source: Any) -> T:
+    def get(self, key: Hashable, source: Any) -> T:
         with self._lock:
-            thing = self._kept.pop(key, None) or self._alive.get(key) or self._make(source)
-            self._kept[key] = self._alive[key] = thing
-            while len(self._kept) > self._most:
-                del self._kept[next(iter(self._kept))]
+            turn = self._turns.setdefault(key, threading.Lock())
+        with turn:  # making one takes seconds where much was edited: only who wants the same one waits
+            with self._lock:
+                thing = self._kept.pop(key, None) or self._alive.get(key)
+            thing = thing or self._make(source)
+            with self._lock:
+                self._kept[key] = self._alive[key] = thing
+                while len(self._kept) > self._most:
+                    del self._kept[next(iter(self._kept))]
             return thing
 
-    def drop(self, key: Path) -> None:
+    def drop(self, key: Hashable) -> None:
         with self._lock:
             self._kept.pop(key, None)
             self._alive.pop(key, None)

@@ -3,6 +3,7 @@ import json
 from collections.abc import Callable
 from decimal import Decimal
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pyarrow
 import pyarrow.parquet
@@ -35,6 +36,38 @@ def bring(workspace: Workspace, tmp_path) -> Callable[..., Kept]:
         return kept
 
     return made
+
+
+def test_columns_and_version_saved_at_the_same_time_are_both_kept(bring):
+    kept = bring(CSV)
+    first = kept.current
+    opened = Draft(kept)
+    opened.do(lambda table: changes.edit(table, 0, "answer", "better"), "me")
+    second = opened.save("me").key
+    mapping = Mapping("prompt_completion", {"prompt": "question", "completion": "answer"})
+    for key in (first, second) * 30:
+        together = Barrier(2)
+
+        def save_columns(together: Barrier = together) -> None:
+            together.wait()
+            collection.store_mapping(kept, mapping)
+
+        thread = Thread(target=save_columns)
+        thread.start()
+        together.wait()
+        collection.set_current(kept, key)
+        thread.join()
+        found = collection.reread(kept.folder)
+        assert found is not None
+        assert (found.current, found.mapping) == (key, mapping)
+
+
+def test_what_is_kept_of_a_deleted_one_is_refused(bring):
+    kept = bring(CSV)
+    collection.remove(kept)
+    with pytest.raises(DatasetError, match="deleted meanwhile"):
+        collection.store_mapping(kept, Mapping("prompt_completion", {}))
+    assert not kept.folder.exists()
 
 
 def rows(kept: Kept) -> list[Row]:

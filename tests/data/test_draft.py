@@ -287,6 +287,30 @@ def test_several_at_once_lose_nothing(kept):
     assert rows(again(kept)) == rows(opened)
 
 
+def test_of_a_deleted_data_set_nothing_comes_back(kept):
+    opened = Draft(kept)
+    say(opened, 0, "one")
+    collection.remove(kept)
+    for call in (lambda: say(opened, 0, "two"), opened.undo, opened.redo, lambda: opened.save("me"), opened.discard):
+        with pytest.raises(DatasetError, match="deleted meanwhile"):
+            call()
+    assert not kept.folder.exists()
+
+
+def test_one_that_came_again_under_its_old_name_is_another(kept, workspace):
+    desk = Desk()
+    old = desk.draft(kept)
+    old.do(lambda table: changes.delete(table, [0]), "me")
+    collection.remove(kept)
+    (workspace.datasets / collection.add_rows(workspace, "Mine", START, mapping=None, by="me")).rename(kept.folder)
+    found = collection.find(workspace, kept.name)
+    assert found is not None
+    assert rows(desk.draft(found)) == START
+    with pytest.raises(DatasetError, match="deleted meanwhile"):
+        say(old, 1, "nobody sees this")
+    assert rows(again(kept)) == START
+
+
 def test_a_large_table_is_saved_in_its_order(workspace):
     name = collection.add_rows(workspace, "Big", ({"n": i} for i in range(7_500)), mapping=None, by="me")
     kept = collection.find(workspace, name)
@@ -321,6 +345,31 @@ def test_a_desk_keeps_the_drafts_asked_for_last(several):
     other = desk.draft(several[0])
     assert other is not held
     assert rows(other)[0]["text"] == "still works"
+
+
+def test_one_that_takes_long_to_open_keeps_nobody_else_waiting(several, monkeypatch):
+    slow, go_on, opened = several[0].path(), threading.Event(), []
+
+    class Slow(Table):
+        def __init__(self, path: Path) -> None:
+            opened.append(path)
+            assert path != slow or go_on.wait(60)
+            super().__init__(path)
+
+    monkeypatch.setattr("studio.data.draft.Table", Slow)
+    desk, got = Desk(), []
+    waiting = [threading.Thread(target=lambda: got.append(desk.table(slow))) for _ in range(2)]
+    for thread in waiting:
+        thread.start()
+    try:
+        assert desk.table(several[1].path()).base_rows == 1
+        assert got == []
+    finally:
+        go_on.set()
+        for thread in waiting:
+            thread.join()
+    assert got[0] is got[1]
+    assert opened.count(slow) == 1
 
 
 def test_a_desk_opens_versions_to_look_at(several):
