@@ -23,6 +23,9 @@ from studio.data.templates import Mapping
 from studio.errors import DatasetError, StudioError
 from tabs._shared import Page, escaped, said
 
+PAGE_ROWS = 100  # shown at once
+CELL_LETTERS = 300  # of a cell in a table; all of it is read at the side
+
 
 @dataclass(frozen=True)
 class Looking:

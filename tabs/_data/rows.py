@@ -1,24 +1,32 @@
-"""The editor: page, filter, sort, edit, replace, undo, SQL."""
+"""The editor: page, filter, sort, edit, undo."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
 from studio.data import changes
-from studio.data.collection import find
 from studio.data.table import ALL, OPERATORS, Condition, Table, View
 from studio.errors import DatasetError
-from tabs._data.bench import Bench, Handed, Looking, compared, draft_of, handed, same_version, shown_cell, table_of, who
+from tabs._data import asking, replacing
+from tabs._data.bench import (
+    CELL_LETTERS,
+    PAGE_ROWS,
+    Bench,
+    Handed,
+    Looking,
+    draft_of,
+    same_version,
+    shown_cell,
+    table_of,
+    who,
+)
 from tabs._live import ASSETS
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
 
-PAGE_ROWS = 100
-CELL_LETTERS = 300
 MOST_COLUMNS = 50  # beyond, a table is read by nobody and takes the browser seconds
-PREVIEWED = 8
 ANY = "(any column)"
 
 
@@ -105,58 +113,9 @@ def build(bench: Bench, part: gr.Tab) -> None:
     for button, handler in zip(tools.values(), handlers, strict=True):
         button.click(bench.on(handler), [*here, bench.changed], bench.changed, **PRIVATE)
     with gr.Accordion("Find and replace", open=False):
-        _build_replace(bench, looking)
+        replacing.build(bench, looking)
     with gr.Accordion("Ask in SQL", open=False):
-        _build_sql(bench)
-
-
-def _build_replace(bench: Bench, looking: gr.State) -> None:
-    with gr.Row(elem_classes="tools"):
-        find = gr.Textbox(label="Find", elem_id="replace-find")
-        by = gr.Textbox(label="Replace by", elem_id="replace-by")
-        columns = gr.Dropdown(
-            [], multiselect=True, label="In these columns", elem_id="replace-columns", info="None: all."
-        )
-        pattern = gr.Checkbox(False, label="It is a pattern (regular expression; \\1 is its first group)")
-    with gr.Row(elem_classes="tools"):
-        look = gr.Button("Preview", size="sm", elem_id="replace-preview")
-        go = gr.Button("Replace", size="sm", variant="primary", elem_id="replace-go")
-    shown = gr.HTML(
-        '<p class="muted">Works on the rows that the filter above shows; Undo takes it back.</p>',
-        apply_default_css=False,
-        elem_id="replace-shown",
-    )
-    asked = [bench.chooser, looking, find, by, columns, pattern]
-    bench.chosen.change(
-        bench.on(lambda page, name: gr.Dropdown(list(table_of(page, name).columns), value=[])),
-        bench.chooser,
-        columns,
-        **QUIET,
-    )
-    look.click(bench.on(_replace_preview), asked, shown, **PRIVATE)
-    go.click(bench.on(_replace), [*asked, bench.changed], [bench.changed, shown], **PRIVATE)
-
-
-def _build_sql(bench: Bench) -> None:
-    query = gr.Code(
-        "SELECT * FROM data LIMIT 20",
-        language="sql",
-        label="The table is called data; row is the row's number. Nothing can be changed from here.",
-        elem_id="sql-query",
-        lines=3,
-    )
-    with gr.Row(elem_classes="tools"):
-        ask = gr.Button("Run", size="sm", variant="primary", elem_id="sql-run")
-        show = gr.Button("Show these rows in the table", size="sm", elem_id="sql-show", visible=False)
-    answer = gr.Dataframe(
-        interactive=False, wrap=True, show_label=False, visible=False, elem_id="sql-answer", max_height=360
-    )
-    said = gr.HTML("", apply_default_css=False, elem_id="sql-said")
-    rows = gr.State(None)
-    ask.click(bench.on(_sql), [bench.chooser, query], [answer, said, rows, show], **PRIVATE)
-    show.click(lambda rows: rows, rows, bench.only, **HEARD)
-    nothing = (gr.Dataframe(visible=False), "", None, gr.Button(visible=False))
-    bench.chosen.change(lambda: nothing, None, [answer, said, rows, show], **QUIET)
+        asking.build(bench)
 
 
 # -- the table ---------------------------------------------------------------------------------------
@@ -437,76 +396,3 @@ def _save(page: Page, name: str, looking: Looking, changed: int, request: gr.Req
     version = draft_of(page, name).save(who(request))
     gr.Info(f"Saved as version {version.key} with {version.rows:,} rows. The older ones stay under Versions.")
     return changed + 1
-
-
-# -- find and replace, SQL ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Wanted:
-    """A replacement as the form describes it."""
-
-    name: str
-    looking: Looking
-    find: str
-    by: str
-    columns: list[str]
-    pattern: bool
-
-    def change(self, table: Table) -> changes.Change:
-        view = self.looking.view if self.looking.name == self.name else ALL
-        if view.only is not None:
-            same_version(table, self.looking.version)
-        ids = table.ids(view)
-        return changes.replace(table, ids, self.columns or table.columns, self.find, self.by, pattern=self.pattern)
-
-
-def _replace_preview(page: Page, *form: Any) -> str:
-    table = table_of(page, form[0])
-    change = _Wanted(*form).change(table)
-    shown = [
-        (f"{table.called(row)}, {column}", old, new)
-        for row, column, old, new in changes.cells(change, table.columns, PREVIEWED)
-    ]
-    return f'<p class="note">{change.rows:,} row{"s" * (change.rows > 1)} would change.</p>{compared(shown)}'
-
-
-def _replace(
-    page: Page,
-    name: str,
-    looking: Looking,
-    find: str,
-    by: str,
-    columns: list[str],
-    pattern: bool,
-    changed: int,
-    request: gr.Request,
-) -> Any:
-    wanted = _Wanted(name, looking, find, by, columns, pattern)
-    change = draft_of(page, name).do(wanted.change, who(request))
-    rows = f"{change.rows:,} row{'s were' if change.rows > 1 else ' was'}"
-    return changed + 1, f'<p class="ready">{rows} changed. Undo takes it back.</p>'
-
-
-def _sql(page: Page, name: str, query: str) -> Any:
-    if kept := find(page.workspace, name):
-        lies = page.desk.draft(kept).lies()
-    else:
-        path = table_of(page, name).path
-        lies = path, path.parent, 0
-    answer = page.querier.ask(*lies, query)
-    rows = [[shown_cell(cell, CELL_LETTERS)[0] for cell in row] for row in answer.rows[:PAGE_ROWS]]
-    at = next((i for i, column in enumerate(answer.columns) if column == "row"), None)
-    found = (
-        [row[at] for row in answer.rows if isinstance(row[at], int) and 0 < row[at] < 2**62] if at is not None else []
-    )
-    named = handed(name, table_of(page, name), (number - 1 for number in found)) if found else None
-    shown = f"{len(answer.rows):,} rows{' and more' if answer.more else ''}"
-    note = f", the first {PAGE_ROWS} are shown" if len(answer.rows) > PAGE_ROWS else ""
-    value = {"headers": list(answer.columns), "data": rows}
-    return (
-        gr.Dataframe(value, visible=True),
-        f'<p class="muted">{shown}{note}.</p>',
-        named,
-        gr.Button(visible=named is not None),
-    )

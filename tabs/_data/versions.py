@@ -162,6 +162,7 @@ def _export(page: Page, name: str, version: str | None, ending: str) -> Iterator
     path = place(page.workspace, title_of(name, page.workspace), ending)
     done: Outcome[int] = Outcome()
     yield from progress_of(lambda tell: export(table, path, lambda share: tell(share, "Writing")), done)
-    safe = f"{done.result:,} cells that a spreadsheet would run as formulas got an apostrophe in front."
+    count = "1 cell" if done.result == 1 else f"{done.result:,} cells"
+    safe = f"{count} that a spreadsheet would run as a formula got an apostrophe in front."
     told = f'<p class="ready">{link(path, "Download")} ({path.stat().st_size / 1e6:,.2f} MB)</p>'
     yield told + (f'<p class="note">{safe}</p>' if done.result else "")
