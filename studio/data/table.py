@@ -12,7 +12,7 @@ import json
 import math
 import re
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -197,20 +197,24 @@ class Table:
             f"INSERT INTO patch SELECT r, place, false, {columns} FROM rows "
             "WHERE r IN (SELECT row FROM changes) AND r NOT IN (SELECT r FROM patch)"
         )
-        fresh = ", ".join(self._from_json(i) for i in range(len(self.columns)))
+        everything = range(len(self.columns))
+        fresh = ", ".join(self._from_json(i, i) for i in everything)
         cursor.execute(
-            f"INSERT INTO patch SELECT row, changes.place, false, {fresh} FROM changes "
+            f"INSERT INTO patch SELECT row, place, false, {fresh} FROM ({_written(everything)}) "
             "WHERE before IS NULL AND row NOT IN (SELECT r FROM patch)"  # gone again or not: its number is taken
         )
         cursor.execute("UPDATE patch SET gone = (after IS NULL) FROM changes WHERE r = row")
+        # A row that comes back (`before` is null) stands in the patch as it went.
         keys = cursor.execute(
-            "SELECT DISTINCT unnest(json_keys(after)) FROM changes WHERE after IS NOT NULL"
+            "SELECT DISTINCT unnest(json_keys(after)) FROM changes WHERE before IS NOT NULL AND after IS NOT NULL"
         ).fetchall()
-        for i in sorted(int(key[1:]) for (key,) in keys):
-            cursor.execute(
-                f"UPDATE patch SET c{i} = {self._from_json(i)} FROM changes "
-                f"WHERE r = row AND after IS NOT NULL AND json_exists(after, '$.c{i}')"
+        chosen = sorted(int(key[1:]) for (key,) in keys)
+        if chosen:
+            cells = ", ".join(
+                f"c{i} = CASE WHEN cells[{at + 1}] IS NULL THEN c{i} ELSE {self._from_json(i, at)} END"
+                for at, i in enumerate(chosen)
             )
+            cursor.execute(f"UPDATE patch SET {cells} FROM ({_written(chosen)}) WHERE r = row AND before IS NOT NULL")
 
     def select(self, statement: str, **tables: Any) -> Any:
         """An Arrow table: the engine's own question over `rows` (r, place, c0, c1 …) and the tables handed in."""
@@ -350,13 +354,15 @@ class Table:
         """Whether the column's own type, rather than JSON text, makes lists and objects of its cells."""
         return self.types[i].endswith("]") or self.types[i].startswith(("STRUCT", "MAP"))
 
-    def _from_json(self, i: int) -> str:
-        cell, text = f"json_extract(after, '$.c{i}')", f"(after ->> '$.c{i}')"
+    def _from_json(self, i: int, at: int) -> str:
+        """SQL for a cell of column `i` from the JSON that stands at place `at`, from 0, of `_written`."""
+        cell = f"cells[{at + 1}]"
+        text = f"({cell} ->> '$')"
         if self.types[i] == "VARCHAR":
             return text
         if self.kinds[self.columns[i]] != "other":
             return f"CAST({cell} AS {self.types[i]})"
-        written = f"json_type(after, '$.c{i}') = 'VARCHAR'"
+        written = f"json_type({cell}) = 'VARCHAR'"
         return f"CASE WHEN {written} THEN CAST({text} AS {self.types[i]}) ELSE CAST({cell} AS {self.types[i]}) END"
 
     def _as_text(self, i: int) -> str:
@@ -419,6 +425,12 @@ def _not_held(error: Exception) -> DatasetError:
     """duckdb's own words on what does not fit where."""
     first = str(error).strip().splitlines()[0].removeprefix("Conversion Error: ")
     return DatasetError(f"A column cannot hold such a value ({first[:200]}).", remedy="Write a value of its kind.")
+
+
+def _written(columns: Iterable[int]) -> str:
+    """SQL for changes with the new cells of some columns as a list: the text is taken apart once, not once a cell."""
+    paths = ", ".join(f"'$.c{i}'" for i in columns)
+    return f"SELECT row, changes.place, before, json_extract(after, [{paths}]) AS cells FROM changes"
 
 
 def literal(value: str) -> str:

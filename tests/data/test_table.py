@@ -4,7 +4,7 @@ import pyarrow.parquet
 import pytest
 
 from studio.data import table as tables
-from studio.data.changes import add, delete, duplicate, edit
+from studio.data.changes import add, delete, duplicate, edit, inverse, rewrite
 from studio.data.draft import write_table
 from studio.data.parquet import Row, rows_of, write_rows
 from studio.data.table import ALL, OPERATORS, Condition, Table, View
@@ -298,6 +298,27 @@ def test_a_cell_its_column_cannot_hold_changes_nothing(tmp_path):
         table.apply(too_large.table)
     assert (table.revision, table.touched([0, 1])) == (revision, set())
     assert table.fetch([0]) == [(0, {"a": 1})]
+
+
+def test_many_columns_are_changed_within_the_memory_there_is(tmp_path):
+    names = [f"c{i}" for i in range(1_000)]
+    start = [dict.fromkeys(names, f"row {i}") for i in range(20)]
+    table = made(tmp_path, start)
+    gone, new = delete(table, range(19)), add(table, [dict.fromkeys(names, "new"), {"c7": "new"}], "Added")
+    nothing = rewrite(table, [19], lambda _, row: {**row, "c1": None, "c2": "other"}, "Emptied")
+    for change in (gone, new, nothing):
+        table.apply(change.table)
+    emptied = {**start[19], "c1": None, "c2": "other"}
+    assert [cells for _, cells in table.rows()] == [
+        emptied,
+        dict.fromkeys(names, "new"),
+        dict.fromkeys(names) | {"c7": "new"},
+    ]
+    for change in (nothing, new, gone):
+        table.apply(inverse(change.table))
+    assert [cells for _, cells in table.rows()] == start
+    table.apply(new.table)
+    assert table.fetch([20]) == [(20, dict.fromkeys(names, "new"))]
 
 
 def test_no_two_states_of_rows_share_a_revision(tmp_path):
