@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from studio.data.parquet import Kind, Row, to_json, whole_letters
+from studio.data.parquet import Kind, Row, plain, to_json, whole_letters
 from studio.data.table import Table, literal
 from studio.errors import DatasetError
 
@@ -164,7 +164,8 @@ def folded(parts: Iterable[pyarrow.Table]) -> pyarrow.Table:
 
 
 def cell_text(cell: Any) -> str:
-    """A cell as the editor shows it: text as it is, everything else as JSON, nothing for None."""
+    """A cell as the editor shows it: text, dates and the like as they are, all else as JSON, nothing for None."""
+    cell = plain(cell)
     return "" if cell is None else cell if isinstance(cell, str) else to_json(cell)
 
 

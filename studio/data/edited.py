@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.data.parquet import Row, rows_of, schema_of
-from studio.data.turns import as_text
+from studio.data.parquet import Row, plain, rows_of, schema_of
 from studio.errors import DatasetError
 
 Edited = dict[int, Row | None]  # row number → the row as it is now; None: deleted
@@ -31,9 +30,8 @@ def edited_rows(file: Path | None, edited: Edited, columns: list[str]) -> tuple[
 
 
 def sendable(row: Row) -> Row:
-    """The row with what JSON cannot hold as the text that templates make of it."""
-    plain = (str, int, float, list, dict, type(None))
-    return {column: cell if isinstance(cell, plain) else as_text(cell) for column, cell in row.items()}
+    """The row with what JSON cannot hold as text, at any depth."""
+    return {column: plain(cell) for column, cell in row.items()}
 
 
 def _count(file: Path, columns: list[str]) -> int:

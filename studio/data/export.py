@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from collections.abc import Callable
 from pathlib import Path
 
 from studio.data.changes import cell_text
 from studio.data.draft import write_table
+from studio.data.parquet import to_json
 from studio.data.table import Table
 from studio.errors import DatasetError
 
@@ -33,7 +33,7 @@ def _jsonl(table: Table, path: Path, progress: Progress) -> int:
     ids = table.ids()
     with path.open("w", encoding="utf-8") as file:
         for done, (_, row) in enumerate(table.rows(ids)):
-            file.write(json.dumps(row, ensure_ascii=False, default=str) + "\n")
+            file.write(to_json(row) + "\n")
             if done % 5_000 == 0:
                 progress(done / len(ids))
     return 0
@@ -45,8 +45,10 @@ def _csv(table: Table, path: Path, progress: Progress) -> int:
         writer = csv.writer(file)
         writer.writerow([neutral(name) for name in table.columns])
         for done, (_, row) in enumerate(table.rows(ids)):
-            cells = [neutral(cell) if isinstance(cell, str) else cell_text(cell) for cell in row.values()]
-            safe += sum(isinstance(old, str) and old != new for old, new in zip(row.values(), cells, strict=True))
+            texts = [cell_text(cell) for cell in row.values()]
+            written = [isinstance(cell, (str, bytes)) for cell in row.values()]  # else: a number may begin with a minus
+            cells = [neutral(text) if own else text for text, own in zip(texts, written, strict=True)]
+            safe += sum(old != new for old, new in zip(texts, cells, strict=True))
             writer.writerow(cells)
             if done % 5_000 == 0:
                 progress(done / len(ids))

@@ -1,10 +1,15 @@
 import csv
+import datetime
 import json
+from decimal import Decimal
 
+import pyarrow
+import pyarrow.parquet
 import pytest
 
 from studio.data import changes
 from studio.data.changes import cell_text
+from studio.data.edited import sendable
 from studio.data.export import export, neutral
 from studio.data.files import read
 from studio.data.parquet import Row, rows_of, write_rows
@@ -96,3 +101,45 @@ def test_other_endings_are_refused(table, tmp_path):
     with pytest.raises(DatasetError, match=r"'\.exe' is no format"):
         export(table, tmp_path / "out.exe")
     assert not (tmp_path / "out.exe").exists()
+
+
+def test_types_that_json_has_not_are_written_as_text(tmp_path):
+    """At any depth, a map's keys included."""
+    day = datetime.date(2024, 2, 29)
+    columns = {
+        "map": pyarrow.array([[(day, b"\xffx")]], pyarrow.map_(pyarrow.date32(), pyarrow.binary())),
+        "nested": [[{"day": day, "raw": [b"=ab"], "price": Decimal("1.50")}]],
+        "raw": [b"=1+1"],
+        "price": [Decimal("-1.50")],
+        "day": [day],
+    }
+    pyarrow.parquet.write_table(pyarrow.table(columns), tmp_path / "rows")
+    table = Table(tmp_path / "rows")
+    expected = {
+        "map": {"2024-02-29": "\ufffdx"},
+        "nested": [{"day": "2024-02-29", "raw": ["=ab"], "price": "1.50"}],
+        "raw": "=1+1",
+        "price": "-1.50",
+        "day": "2024-02-29",
+    }
+    ((_, row),) = table.rows()
+    assert json.loads(json.dumps(sendable(row))) == expected
+    assert json.loads(cell_text(row["nested"])) == expected["nested"]
+    export(table, tmp_path / "out.jsonl")
+    assert json.loads((tmp_path / "out.jsonl").read_text()) == expected
+    assert export(table, tmp_path / "out.csv") == 1
+    with (tmp_path / "out.csv").open(encoding="utf-8-sig", newline="") as file:
+        (cells,) = csv.DictReader(file)
+    assert json.loads(cells.pop("map")) == expected["map"]
+    assert json.loads(cells.pop("nested")) == expected["nested"]
+    assert cells == {"raw": "'=1+1", "price": "-1.50", "day": "2024-02-29"}
+    assert json.loads(str(table.sql("SELECT map FROM data").rows[0][0])) == expected["map"]
+
+
+def test_a_map_can_be_edited(tmp_path):
+    type_ = pyarrow.map_(pyarrow.date32(), pyarrow.int64())
+    cells = pyarrow.array([[(datetime.date(2024, 2, 29), 1)], None], type_)
+    pyarrow.parquet.write_table(pyarrow.table({"map": cells}), tmp_path / "rows")
+    table = Table(tmp_path / "rows")
+    table.apply(changes.edit(table, 0, "map", '{"2024-03-01": 2}', seen='{"2024-02-29": 1}').table)
+    assert table.fetch([0]) == [(0, {"map": {datetime.date(2024, 3, 1): 2}})]
