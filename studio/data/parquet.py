@@ -27,6 +27,7 @@ Row = dict[str, Any]
 T = TypeVar("T")
 Kind = Literal["text", "whole", "number", "truth", "json", "other"]
 
+MOST_COLUMNS = 5_000
 _BATCH = 1_000  # rows; groups are made of whole batches, so that equal rows make equal files
 _GROUP = 3_000  # rows a row group: a hundred scattered rows are in a hundred of them
 _GROUP_BYTES = 32_000_000  # or fewer, where rows are long
@@ -43,6 +44,7 @@ def write_rows(rows: Iterable[Row], path: Path) -> int:
 
     Reads them once and holds few at a time. Types are those of the first rows; where later ones
     differ, another part is begun, and the parts are put together under types that fit all.
+    Raises DatasetError for more than MOST_COLUMNS columns.
     """
     spool = _Spool(path)
     try:
@@ -58,11 +60,12 @@ def adopt(source: Path, path: Path, progress: Callable[[float], None] | None = N
     """Write another program's Parquet file as one of ours: types are kept, what we cannot edit is made plain.
 
     Row groups become small, so that a page is read fast. `progress` is told the share done, 0 to 1.
-    Raises DatasetError for a damaged file.
+    Raises DatasetError for a damaged file, and for more than MOST_COLUMNS columns.
     """
     import pyarrow.parquet
 
     schema = _plain(schema_of(source))
+    _refuse_wide(len(schema))
     marked = [field.name for field in schema if kind_of(field) == "json"]
     with pyarrow.parquet.ParquetFile(source, buffer_size=_CHUNK, pre_buffer=False) as file, Writer(path, schema) as own:
         try:
@@ -234,6 +237,7 @@ class _Spool:
         cells = {name: [row.get(name) for row in batch] for name in names}
         found: dict[str, Kind | None] = {name: _common(values) for name, values in cells.items()}
         kinds = self._kinds(found)
+        _refuse_wide(len(kinds))
         if self._writer is None:
             part = self._path.with_name(f"{self._path.name}.part{len(self._parts)}")
             self._parts.append((part, kinds))
@@ -272,6 +276,14 @@ class _Spool:
             self._writer.__exit__(Exception)
         for part, _ in self._parts:
             part.unlink(missing_ok=True)
+
+
+def _refuse_wide(columns: int) -> None:
+    if columns > MOST_COLUMNS:
+        raise DatasetError(
+            f"The rows have more than {MOST_COLUMNS:,} columns.",
+            remedy="Give all rows the same few keys; what differs from row to row belongs into a list or an object.",
+        )
 
 
 def _common(cells: list[Any]) -> Kind | None:
@@ -323,19 +335,21 @@ def _array(cells: list[Any], type_: pyarrow.DataType) -> pyarrow.Array:
 
 def _widened(batch: pyarrow.RecordBatch, own: dict[str, Kind | None], kinds: dict[str, Kind | None]) -> pyarrow.Table:
     """A part's batch under the final kinds: what was text, number or truth becomes JSON where others differ."""
-    cells = {}
-    for name, kind in own.items():
-        values = batch.column(name).to_pylist()
-        cells[name] = [_AsItIs(v) if v is not None else None for v in values] if kind == "json" else values
-    return _table(cells, kinds, batch.num_rows)
+    import pyarrow
 
-
-class _AsItIs(str):
-    """JSON text that must not be quoted again."""
+    schema, columns = _schema(kinds), []
+    for field, kind in zip(schema, kinds.values(), strict=True):
+        if own.get(field.name) is None:
+            columns.append(pyarrow.nulls(batch.num_rows, field.type))
+        elif own[field.name] == kind:
+            columns.append(batch.column(field.name))
+        else:
+            columns.append(_array(_as_json(batch.column(field.name).to_pylist()), field.type))
+    return pyarrow.table(columns, schema=schema)
 
 
 def _as_json(cells: list[Any]) -> list[str | None]:
-    return [cell if cell is None or isinstance(cell, _AsItIs) else to_json(cell) for cell in cells]
+    return [None if cell is None else to_json(cell) for cell in cells]
 
 
 def to_json(cell: Any) -> str:

@@ -9,7 +9,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from studio.data.parquet import Row, adopt, kind_of, rows_of, schema_of, write_rows
+from studio.data.parquet import MOST_COLUMNS, Row, adopt, kind_of, rows_of, schema_of, write_rows
 from studio.errors import DatasetError
 
 TURNS = [{"role": "user", "content": "नमस्ते 👋"}, {"role": "assistant", "content": ""}]
@@ -262,3 +262,22 @@ def test_a_file_that_unpacks_to_a_thousand_times_its_size_is_refused(tmp_path, m
     monkeypatch.setattr("studio.data.files._BOMB_SIZE", 10_000)
     with pytest.raises(DatasetError, match="unpacks to"):
         schema_of(tmp_path / "bomb")
+
+
+def test_rows_with_keys_of_their_own_are_refused_beyond_what_a_table_holds(tmp_path):
+    with pytest.raises(DatasetError, match="more than 5,000 columns"):
+        write_rows(({f"key {i}": i} for i in range(MOST_COLUMNS + 1)), tmp_path / "wide")
+    wide = pyarrow.table({f"{i}": [1] for i in range(MOST_COLUMNS + 1)})
+    pyarrow.parquet.write_table(wide, tmp_path / "foreign")
+    with pytest.raises(DatasetError, match="more than 5,000 columns"):
+        adopt(tmp_path / "foreign", tmp_path / "wide")
+    assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
+
+
+def test_columns_of_different_parts_keep_their_cells(tmp_path):
+    rows: list[Row] = [{"a": 1, "b": "x", "c": [1], "d": None} for _ in range(1_000)]
+    rows += [{"a": "one", "b": "y", "c": "text", "e": 0.5} for _ in range(1_000)]
+    rows += [{"a": 1, "b": "z", "c": None, "d": True, "e": None} for _ in range(1_000)]
+    write_rows(rows, tmp_path / "rows")
+    names = ("a", "b", "c", "d", "e")
+    assert list(rows_of(tmp_path / "rows")) == [{name: row.get(name) for name in names} for row in rows]
