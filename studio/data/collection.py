@@ -112,8 +112,8 @@ def add(workspace: Workspace, path: Path, original_name: str, progress: Progress
     reading = open_rows(path, shown)
 
     def write(to: Path) -> None:
-        if _is_parquet(path) and not is_tree(schema_of(path).names):
-            adopt(path, to, progress)
+        if _is_parquet(path) and not is_tree(schema_of(path, shown).names):
+            adopt(path, to, progress, shown)
         else:
             write_rows(shaped(_told(reading, progress), reading.notes), to)
 

@@ -56,7 +56,12 @@ def write_rows(rows: Iterable[Row], path: Path) -> int:
         spool.clean()
 
 
-def adopt(source: Path, path: Path, progress: Callable[[float], None] | None = None) -> None:
+def adopt(
+    source: Path,
+    path: Path,
+    progress: Callable[[float], None] | None = None,
+    shown: str = "The Parquet file",
+) -> None:
     """Write another program's Parquet file as one of ours: types are kept, what we cannot edit is made plain.
 
     Row groups become small, so that a page is read fast. `progress` is told the share done, 0 to 1.
@@ -64,7 +69,7 @@ def adopt(source: Path, path: Path, progress: Callable[[float], None] | None = N
     """
     import pyarrow.parquet
 
-    schema = _plain(schema_of(source))
+    schema = _plain(schema_of(source, shown))
     _refuse_wide(len(schema))
     marked = [field.name for field in schema if kind_of(field) == "json"]
     with pyarrow.parquet.ParquetFile(source, buffer_size=_CHUNK, pre_buffer=False) as file, Writer(path, schema) as own:
@@ -79,7 +84,7 @@ def adopt(source: Path, path: Path, progress: Callable[[float], None] | None = N
         except (pyarrow.ArrowException, OSError, ValueError, KeyError, RecursionError) as error:
             if isinstance(error, OSError) and error.errno:  # the disk's fault, not the file's
                 raise
-            raise _damaged() from None
+            raise _damaged(shown) from None
 
 
 def _ahead(batches: Iterator[T]) -> Iterator[T]:
@@ -124,21 +129,21 @@ def kind_of(field: Any) -> Kind:
     return "number" if types.is_floating(field.type) else "other"
 
 
-def schema_of(path: Path) -> pyarrow.Schema:
-    """The columns of a Parquet file. Raises DatasetError for damaged ones and for bombs."""
+def schema_of(path: Path, shown: str = "The Parquet file") -> pyarrow.Schema:
+    """The columns of a Parquet file that people know as `shown`. Raises DatasetError for damaged ones and bombs."""
     import pyarrow.parquet
 
     try:
         with pyarrow.parquet.ParquetFile(path) as file:
-            refuse_bomb(file.metadata, path.stat().st_size, "The Parquet file")
+            refuse_bomb(file.metadata, path.stat().st_size, shown)
             return file.schema_arrow
     except (pyarrow.ArrowException, OSError, ValueError, KeyError):
-        raise _damaged() from None
+        raise _damaged(shown) from None
 
 
-def _damaged() -> DatasetError:
+def _damaged(shown: str) -> DatasetError:
     return DatasetError(
-        "The Parquet file is damaged, or of a kind that cannot be read here.",
+        f"{shown} is damaged, or of a kind of Parquet that cannot be read here.",
         remedy="Download or export it again; CSV and JSON Lines work too.",
     )
 

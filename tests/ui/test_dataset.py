@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Dialog, Locator, Page, expect
 
 from tests.ui.conftest import Open, go
 from tests.ui.steps import bring, cell, choose, go_to_part, numbers, toast
@@ -257,3 +257,22 @@ def test_rows_that_could_not_be_read_are_mended_and_added(open_page: Open, tmp_p
     place(page, "of 7")
     expect(cell(page, 6, "prompt")).to_have_text("say x")
     assert numbers(page)[-1] == "new 1"
+
+
+def test_a_data_set_is_deleted_only_by_who_means_it(open_page: Open, sums: Path) -> None:
+    page = open_page()
+    bring(page, sums)
+    asked: list[str] = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.accept() if len(asked) > 1 else dialog.dismiss()
+
+    page.on("dialog", answer)
+    page.locator("#dataset-delete").click()
+    place(page, "of 12")
+    expect(page.locator("#dataset-choice input")).to_have_value("sums (yours)")
+    page.locator("#dataset-delete").click()
+    expect(page.locator("#dataset-choice input")).to_have_value("Customer messages (sample)")
+    assert len(asked) == 2
+    assert "all its versions" in asked[0]
