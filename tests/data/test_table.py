@@ -4,7 +4,7 @@ import pyarrow.parquet
 import pytest
 
 from studio.data import table as tables
-from studio.data.changes import add, delete, duplicate, edit, inverse, rewrite
+from studio.data.changes import add, delete, duplicate, edit, inverse, replace, rewrite
 from studio.data.draft import write_table
 from studio.data.parquet import Row, rows_of, write_rows
 from studio.data.table import ALL, OPERATORS, Condition, Table, View
@@ -306,6 +306,10 @@ def test_many_columns_are_changed_within_the_memory_there_is(tmp_path):
     table = made(tmp_path, start)
     gone, new = delete(table, range(19)), add(table, [dict.fromkeys(names, "new"), {"c7": "new"}], "Added")
     nothing = rewrite(table, [19], lambda _, row: {**row, "c1": None, "c2": "other"}, "Emptied")
+    everywhere = replace(table, range(20), names, "row", "line", pattern=False)
+    table.apply(everywhere.table)
+    assert table.fetch([3]) == [(3, dict.fromkeys(names, "line 3"))]
+    table.apply(inverse(everywhere.table))
     for change in (gone, new, nothing):
         table.apply(change.table)
     emptied = {**start[19], "c1": None, "c2": "other"}
