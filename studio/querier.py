@@ -1,19 +1,20 @@
 """SQL, asked in a process of its own: a query may take any memory, and some cannot be interrupted.
 
 A `Querier` asks `python -m studio.querier` with {"path", "folder", "head", "query"}; the one reply is
-{"columns", "rows", "more"}.
+{"columns", "rows", "more"}, or {"too_large": [problem, remedy]}.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from studio.child import Child, Reply, serve
 from studio.data.draft import changed, numbered
-from studio.data.table import SQL_SECONDS, Answer, Table, too_slow
+from studio.data.table import SQL_SECONDS, Answer, Table, TooLarge, too_slow
 from studio.errors import DatasetError
 from studio.workspace import Workspace
 
@@ -27,6 +28,7 @@ class Querier:
     def __init__(self, workspace: Workspace, seconds: float = SQL_SECONDS + START_SECONDS) -> None:
         """`seconds` is how long a query may take, opening the rows included."""
         self._seconds = seconds
+        self._turn = threading.Lock()
         self._child = Child(
             "studio.querier",
             workspace.root / "querier.log",
@@ -40,11 +42,23 @@ class Querier:
         Raises DatasetError, also for a query that takes too long; ModelError where the process died.
         """
         request = {"path": str(path), "folder": str(folder), "head": head, "query": query}
+        with self._turn:
+            answer = self._answer(request)
+            if "too_large" in answer:  # an earlier query may have kept what is missing: a new process has all of it
+                answer = self._answer(request)
+        if "too_large" in answer:
+            problem, remedy = answer["too_large"]
+            raise TooLarge(problem, remedy=remedy)
+        return Answer(tuple(answer["columns"]), [tuple(row) for row in answer["rows"]], answer["more"])
+
+    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
             (answer,) = self._child.ask(request, self._seconds)
         except TimeoutError:
             raise too_slow() from None
-        return Answer(tuple(answer["columns"]), [tuple(row) for row in answer["rows"]], answer["more"])
+        if "too_large" in answer:
+            self._child.close()
+        return answer
 
     def close(self) -> None:
         """End the process; the next query starts another."""
@@ -75,8 +89,12 @@ class _Open:
             raise DatasetError("The data set was changed meanwhile.", remedy="Ask again.") from None
 
     def answer(self, request: dict[str, Any], reply: Reply, _stop: Callable[[], bool]) -> None:
-        answer = self.table(Path(request["path"]), Path(request["folder"]), request["head"]).sql(request["query"])
-        reply(columns=answer.columns, rows=answer.rows, more=answer.more)
+        table = self.table(Path(request["path"]), Path(request["folder"]), request["head"])
+        try:
+            answer = table.sql(request["query"])
+            reply(columns=answer.columns, rows=answer.rows, more=answer.more)
+        except TooLarge as error:
+            reply(too_large=[error.problem, error.remedy])
 
 
 def _stamp(path: Path) -> tuple[int, int]:

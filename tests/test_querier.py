@@ -85,6 +85,15 @@ def test_too_much_memory_is_refused(querier: Querier, draft: Draft, query: str) 
     assert ask(querier, draft, "SELECT count(*) FROM data").rows == [(5,)]
 
 
+def test_what_an_earlier_query_took_is_not_missing(querier: Querier, tmp_path: Path) -> None:
+    path = tmp_path / "rows.parquet"
+    write_rows(({"text": f"text {i} " * 20} for i in range(100_000)), path)
+    with pytest.raises(DatasetError, match="more memory than it may have"):
+        querier.ask(path, tmp_path, 0, "SELECT repeat('a', 2000000) FROM data")
+    answer = querier.ask(path, tmp_path, 0, "SELECT text, count(*) FROM data GROUP BY 1 LIMIT 3")
+    assert [count for _, count in answer.rows] == [1, 1, 1]
+
+
 def test_a_query_that_cannot_be_interrupted_is_ended(workspace: Workspace, draft: Draft) -> None:
     querier = Querier(workspace, seconds=3)
     try:

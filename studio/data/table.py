@@ -81,6 +81,10 @@ class Answer:
     more: bool  # rows beyond SQL_ROWS or SQL_LETTERS were left out
 
 
+class TooLarge(DatasetError):
+    """A query needs more memory than it may have."""
+
+
 class Table:
     """A version's rows. Safe to use from several threads; `apply` has the write to itself."""
 
@@ -159,7 +163,7 @@ class Table:
                 cursor.interrupt()  # a query with rows to come would first be worked out to its end
                 cursor.execute("ROLLBACK")
         except (duckdb.OutOfMemoryException, MemoryError):
-            raise DatasetError("The query needs more memory than it may have.", remedy=_LESS) from None
+            raise TooLarge("The query needs more memory than it may have.", remedy=_LESS) from None
         except duckdb.Error as error:
             raise _not_answered(error) from None
 
