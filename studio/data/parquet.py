@@ -31,6 +31,7 @@ MOST_COLUMNS = 5_000
 _BATCH = 1_000  # rows; groups are made of whole batches, so that equal rows make equal files
 _GROUP = 3_000  # rows a row group: a hundred scattered rows are in a hundred of them
 _GROUP_BYTES = 32_000_000  # or fewer, where rows are long
+_DICTIONARY = 16_384  # bytes
 _MARK = {b"studio": b"json"}
 _WHOLE = 2**63
 _READ_AHEAD = 16  # batches
@@ -182,7 +183,10 @@ class Writer:
 
         self.rows = 0
         # Uncompressed: a filter reads every text, and a page of scattered rows unpacks a hundred groups.
-        self._file = pyarrow.parquet.ParquetWriter(path, schema, compression="none")
+        # A small dictionary serves labels; one of every text would cost more than the texts.
+        self._file = pyarrow.parquet.ParquetWriter(
+            path, schema, compression="none", dictionary_pagesize_limit=_DICTIONARY
+        )
         self._schema = schema
         self._waiting: list[pyarrow.Table] = []  # not yet whole batches
         self._group: list[pyarrow.Table] = []
