@@ -27,7 +27,7 @@ from typing import Any
 
 from studio.data.dataset import SetAside
 from studio.data.files import Reading, open_rows
-from studio.data.parquet import Row, adopt, schema_of, write_rows
+from studio.data.parquet import Row, adopt, is_plain, schema_of, write_rows
 from studio.data.templates import Mapping
 from studio.data.trees import conversations, is_tree
 from studio.errors import DatasetError
@@ -38,6 +38,7 @@ Progress = Callable[[float], None]  # share done, 0..1
 _NAME = re.compile(r"[a-z0-9-]{1,40}-[0-9a-f]{8}")
 _KEY = re.compile(r"[0-9a-f]{16}")
 _TOLD_EVERY = 5_000  # rows
+_LARGE = 200_000_000  # bytes of a Parquet file that is kept as it came, if it needs no change
 _UPDATING = threading.Lock()  # one for all data sets: it is held for as long as a small file takes
 
 
@@ -106,14 +107,18 @@ def add(workspace: Workspace, path: Path, original_name: str, progress: Progress
     """Keep a file's rows; returns the name they can be opened by.
 
     The same file twice is two data sets: the first may be someone else's, and edited since. Raises
-    DatasetError for what is not rows; nothing is kept then.
+    DatasetError for what is not rows; nothing is kept then. A large Parquet file may become the version
+    itself: it must not be written to afterwards.
     """
     shown = clean(original_name)
     reading = open_rows(path, shown)
 
     def write(to: Path) -> None:
         if _is_parquet(path) and not is_tree(schema_of(path, shown).names):
-            adopt(path, to, progress, shown)
+            if path.stat().st_size > _LARGE and is_plain(path):
+                _take(path, to)  # the next save makes it one of ours; nobody should wait for that now
+            else:
+                adopt(path, to, progress, shown)
         else:
             write_rows(shaped(_told(reading, progress), reading.notes), to)
 
@@ -292,6 +297,14 @@ def _version(path: Path, *, parent: str, by: str, what: tuple[str, ...]) -> Vers
     if not rows:
         raise DatasetError("No rows are left.", remedy="Keep at least one row.")
     return Version(key, rows, time.time(), by, parent, what)
+
+
+def _take(path: Path, to: Path) -> None:
+    """The file under another name; a copy of it where the two lie on different disks."""
+    try:
+        to.hardlink_to(path)
+    except OSError:
+        shutil.copyfile(path, to)
 
 
 def _is_parquet(path: Path) -> bool:

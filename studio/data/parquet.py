@@ -88,6 +88,12 @@ def adopt(
             raise _damaged(shown) from None
 
 
+def is_plain(path: Path) -> bool:
+    """Whether `adopt` would change no column: another program's file that can be edited as it is."""
+    schema = schema_of(path)
+    return _plain(schema).equals(schema) and not any(kind_of(field) == "json" for field in schema)
+
+
 def _ahead(batches: Iterator[T]) -> Iterator[T]:
     """The same, read by a thread while the ones before are worked on: Arrow lets Python go on meanwhile."""
     with ThreadPoolExecutor(1) as reader:

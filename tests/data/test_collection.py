@@ -295,3 +295,25 @@ def test_a_removed_data_set_is_gone(bring, workspace: Workspace):
     assert list(workspace.datasets.iterdir()) == []
     assert not Path(kept.folder).exists()
     assert collection.find(workspace, kept.name) is None
+
+
+def test_a_large_foreign_file_is_kept_as_it_came_until_it_is_saved(bring, tmp_path, monkeypatch):
+    """A gigabyte is open at once; what cannot be edited as it is, is rewritten all the same."""
+    monkeypatch.setattr("studio.data.collection._LARGE", 1)
+    plain = pyarrow.table({"text": [f"row {i}" for i in range(5_000)], "n": list(range(5_000))})
+    kept = bring(plain, "plain.parquet")
+    assert pyarrow.parquet.ParquetFile(kept.path()).num_row_groups == 1
+    opened = Draft(kept)
+    opened.do(lambda table: changes.edit(table, 4_000, "text", "edited"), "me")
+    opened.do(lambda table: changes.delete(table, [0]), "me")
+    opened.save("me")
+    saved = collection.reread(kept.folder)
+    assert saved is not None
+    assert pyarrow.parquet.ParquetFile(saved.path()).num_row_groups > 1
+    assert [row["text"] for row in rows(saved)] == [
+        *(f"row {i}" for i in range(1, 4_000)),
+        "edited",
+        *(f"row {i}" for i in range(4_001, 5_000)),
+    ]
+    foreign = bring(pyarrow.table({"label": pyarrow.array(["a", "b"] * 2_500).dictionary_encode()}), "foreign.parquet")
+    assert pyarrow.parquet.ParquetFile(foreign.path()).num_row_groups > 1
