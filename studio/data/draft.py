@@ -96,11 +96,16 @@ class Draft:
         self._move(inverse(_read(self._file(self.head))), self.head - 1)
         return _about(self._file(self.head + 1))["what"]
 
+    @property
+    def can_redo(self) -> bool:
+        """Whether something was undone that can be done again."""
+        return self._file(self.head + 1).exists()
+
     @_alone
     def redo(self) -> str:
         """Do the change again that was undone last; what it was, in words."""
         path = self._file(self.head + 1)
-        if not path.exists():
+        if not self.can_redo:
             raise DatasetError("There is nothing to do again.", remedy="Only what was undone can be done again.")
         self._move(_read(path), self.head + 1)
         return _about(path)["what"]

@@ -320,7 +320,7 @@ class Table:
         text = f"coalesce({self._as_text(i)}, '')"
         match condition.operator:
             case "contains":
-                return f"regexp_matches({text}, {_in_any_case(value)})"
+                return f"regexp_matches({self._as_text(i)}, {_in_any_case(value)})"
             case "lacks":
                 return f"NOT regexp_matches({text}, {_in_any_case(value)})"
             case "is":

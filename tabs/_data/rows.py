@@ -198,7 +198,7 @@ def _draft_facts(page: Page, name: str) -> tuple[bool, int, bool]:
         draft = draft_of(page, name)
     except DatasetError:
         return False, 0, False
-    return True, draft.head, len(draft.history()) > draft.head
+    return True, draft.head, draft.can_redo
 
 
 def _unsaved(own: bool, head: int) -> str:
