@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from studio.store import Store
 from studio.workspace import Workspace
@@ -100,6 +100,8 @@ def browser() -> Iterator[Browser]:
         yield running
         running.close()
 
+
+expect.set_options(timeout=20_000)  # a busy machine is no fault of the page
 
 Open = Callable[..., Page]
 
