@@ -210,6 +210,7 @@ def test_replacing_shows_first_what_it_would_do(open_page: Open, sums: Path) -> 
 
 def ask(page: Page, query: str) -> None:
     page.locator("#sql-query .cm-content").fill(query)
+    page.wait_for_timeout(400)  # the editor hands on what was typed after a moment; nobody's hand is that fast
     page.locator("#sql-run").click()
 
 
