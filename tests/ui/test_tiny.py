@@ -163,6 +163,7 @@ def test_columns_can_be_mapped_by_hand_and_are_kept(studio: Studio, open_page: O
     expect(page.locator("#dataset-about")).to_contain_text("please choose")
     go_to_part(page, "Columns")
     choose(page, "dataset-format", "Prompt and completion")
+    expect(page.locator("#dataset-role-0")).to_contain_text("Prompt")  # the parts of that format are there
     choose(page, "dataset-role-0", "a")
     choose(page, "dataset-role-1", "b")
     expect(page.locator("#dataset-example .learnt")).to_contain_text("antwort 0")
