@@ -26,7 +26,7 @@ import _report
 from studio.data import changes, collection
 from studio.data.draft import Desk
 from studio.data.parquet import write_rows
-from studio.data.table import Condition, View
+from studio.data.views import Condition, View
 from studio.workspace import Workspace
 
 ROUNDS = 3

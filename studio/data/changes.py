@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from studio.data.parquet import Kind, Row, plain, to_json, whole_letters
-from studio.data.table import Table, literal
+from studio.data.table import Table
+from studio.data.views import literal
 from studio.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import itertools
 import json
-import math
 import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from studio.data.parquet import Kind, Row, kind_of, plain, schema_of, to_json, whole_letters
+from studio.data.views import ALL, View, holds, in_any_case, literal
 from studio.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -32,44 +32,6 @@ CELL_LETTERS = 2_000  # of a cell in an answer
 _LESS = "Ask for less: add a WHERE, or leave out a join."
 _REVISIONS = itertools.count(1)  # of the whole process: two tables of one file may hold different rows
 _INEXACT = re.compile("DECIMAL|BLOB|NULL")  # types that JSON within lists and objects does not keep
-
-OPERATORS: dict[str, str] = {  # as a condition names it → as people read it
-    "contains": "contains",
-    "lacks": "does not contain",
-    "is": "is",
-    "is_not": "is not",
-    "empty": "is empty",
-    "filled": "is not empty",
-    "longer": "is longer than (letters)",
-    "shorter": "is shorter than (letters)",
-    "matches": "matches the pattern",
-    "above": "is more than",
-    "below": "is less than",
-}
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What a column's cell must be like. `operator` is a key of OPERATORS."""
-
-    column: str
-    operator: str
-    value: str = ""
-
-
-@dataclass(frozen=True)
-class View:
-    """Which rows are looked at, and in which order."""
-
-    search: str = ""  # in any column, capital or small letters
-    conditions: tuple[Condition, ...] = ()
-    sort: str = ""  # a column; "": the data set's own order
-    by: Literal["value", "length"] = "value"
-    descending: bool = False
-    only: tuple[int, ...] | None = field(default=None, repr=False)  # rows that a finding or a query named
-
-
-ALL = View()
 
 
 @dataclass(frozen=True)
@@ -282,10 +244,10 @@ class Table:
         if view == ALL:
             return self._all()
         tables = {}
-        wanted = [self._condition(condition) for condition in view.conditions]
+        wanted = [holds(each, self._as_text(self.index(each.column))) for each in view.conditions]
         if view.search:
             anywhere = (
-                f"regexp_matches({self._as_text(i)}, {_in_any_case(view.search)})" for i in range(len(self.columns))
+                f"regexp_matches({self._as_text(i)}, {in_any_case(view.search)})" for i in range(len(self.columns))
             )
             wanted.append(f"({' OR '.join(anywhere)})")
         if view.only is not None:
@@ -314,34 +276,6 @@ class Table:
         i = self.index(view.sort)
         key = f"length({self._as_text(i)})" if view.by == "length" else f"c{i}"
         return f"{key} {'DESC' if view.descending else 'ASC'} NULLS LAST, place, r"
-
-    def _condition(self, condition: Condition) -> str:
-        i, value = self.index(condition.column), condition.value
-        text = f"coalesce({self._as_text(i)}, '')"
-        match condition.operator:
-            case "contains":
-                return f"regexp_matches({self._as_text(i)}, {_in_any_case(value)})"
-            case "lacks":
-                return f"NOT regexp_matches({text}, {_in_any_case(value)})"
-            case "is":
-                return f"{text} = {literal(value)}"
-            case "is_not":
-                return f"{text} <> {literal(value)}"
-            case "empty":
-                return f"regexp_full_match({text}, '\\s*')"
-            case "filled":
-                return f"NOT regexp_full_match({text}, '\\s*')"
-            case "longer":
-                return f"length({text}) > {_number(value)}"
-            case "shorter":
-                return f"length({text}) < {_number(value)}"
-            case "matches":
-                return f"regexp_matches({text}, {literal(value)})"
-            case "above":
-                return f"TRY_CAST({text} AS DOUBLE) > {_number(value)}"
-            case "below":
-                return f"TRY_CAST({text} AS DOUBLE) < {_number(value)}"
-        raise DatasetError(f"'{condition.operator}' is no condition.", remedy=f"Use one of: {', '.join(OPERATORS)}.")
 
     def index(self, column: str) -> int:
         """The column's place, from 0. Raises DatasetError where there is no such column."""
@@ -437,41 +371,8 @@ def _written(columns: Iterable[int]) -> str:
     return f"SELECT row, changes.place, before, json_extract(after, [{paths}]) AS cells FROM changes"
 
 
-def literal(value: str) -> str:
-    """A text as an SQL literal."""
-    quoted = whole_letters(value).replace("'", "''")
-    parts = [f"'{part}'" for part in quoted.split("\0")]  # a literal cannot hold a NUL
-    return parts[0] if len(parts) == 1 else f"({' || chr(0) || '.join(parts)})"
-
-
-def _in_any_case(value: str) -> str:
-    """SQL for a pattern that finds the text in capital or small letters.
-
-    A class a letter rather than RE2's own flag: under that, k and s stand for letters beyond ASCII too, and a
-    search with one of them takes three times as long.
-    """
-    return literal("".join(map(_letter, value)))
-
-
-def _letter(letter: str) -> str:
-    small, capital = letter.lower(), letter.upper()
-    if small != capital and len(small) == len(capital) == 1:
-        return f"[{capital}{small}]"
-    return f"\\{letter}" if letter.isascii() and letter.isprintable() and not letter.isalnum() else letter
-
-
 def _identifier(name: str) -> str:
     return '"' + name.replace('"', '""').replace("\0", "") + '"'
-
-
-def _number(value: str) -> str:
-    try:
-        number = float(value)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise DatasetError(f"'{value}' is not a number.", remedy="Write a number such as 200.")
-    return repr(number)
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -18,8 +18,9 @@ from studio.data.collection import find
 from studio.data.draft import Draft
 from studio.data.edited import Edited
 from studio.data.library import Found, look, own, settle
-from studio.data.table import ALL, Table, View
+from studio.data.table import Table
 from studio.data.templates import Mapping
+from studio.data.views import ALL, View
 from studio.errors import DatasetError, StudioError
 from tabs._shared import Page, escaped, said
 

@@ -10,8 +10,8 @@ import gradio as gr
 from studio.data.dataset_info import mapping_for, read_info
 from studio.data.formats import FORMATS
 from studio.data.library import Found, look, set_mapping, settle
-from studio.data.table import ALL
 from studio.data.templates import Mapping, explain_row, guess, to_messages, to_pair, to_text
+from studio.data.views import ALL
 from studio.errors import StudioError
 from tabs._data.bench import Bench, mapping_of, table_of
 from tabs._shared import PRIVATE, QUIET, Page, escaped

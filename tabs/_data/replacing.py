@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from studio.data import changes
-from studio.data.table import ALL, Table
+from studio.data.table import Table
+from studio.data.views import ALL
 from tabs._data.bench import Bench, Looking, compared, draft_of, same_version, table_of, who
 from tabs._shared import PRIVATE, QUIET, Page
 

@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 
 from studio.data import changes
-from studio.data.table import ALL, OPERATORS, Condition, Table, View
+from studio.data.table import Table
+from studio.data.views import ALL, OPERATORS, Condition, View
 from studio.errors import DatasetError
 from tabs._data import asking, replacing
 from tabs._data.bench import (

@@ -13,8 +13,8 @@ from studio.data import changes, collection
 from studio.data.collection import Kept
 from studio.data.draft import Draft
 from studio.data.parquet import Row, rows_of
-from studio.data.table import View
 from studio.data.templates import Mapping
+from studio.data.views import View
 from studio.errors import DatasetError
 from studio.workspace import Workspace
 

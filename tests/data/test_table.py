@@ -7,7 +7,8 @@ from studio.data import table as tables
 from studio.data.changes import add, delete, duplicate, edit, inverse, replace, rewrite
 from studio.data.draft import write_table
 from studio.data.parquet import Row, rows_of, write_rows
-from studio.data.table import ALL, OPERATORS, Condition, Table, View
+from studio.data.table import Table
+from studio.data.views import ALL, OPERATORS, Condition, View
 from studio.errors import DatasetError
 
 HOSTILE = ["'; DROP TABLE patch; --", "a\\b\\n", "a\0b", "line\nline", "🙂 नमस्ते", "%_*?[x](.+)$^|", 'quo"te', "$1 {c0}"]
