@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from studio.config import DatasetSettings, RunConfig
+from studio.config import DatasetSettings, OldDataSettings, RunConfig, VocabularySettings
 from studio.methods import methods
 from studio.objectives import objectives
+from studio.penalties import penalties
 from studio.settings import Facts, Settings, facts
 from studio.training.settings import TrainingSettings
 
@@ -32,6 +33,10 @@ def _lines() -> Iterator[str]:
         for key, cls in entries.items():
             yield from _table(f"{kind}: {{name: {key}}}", f"**{cls.title}.** {cls.about}", cls)
     yield from _table("training", "", TrainingSettings)
+    yield from _table("old", "", OldDataSettings)
+    for key, cls in penalties().items():
+        yield from _table(f"penalty: {{name: {key}}}", f"**{cls.title}.** {cls.about}", cls)
+    yield from _table("vocabulary", "", VocabularySettings)
 
 
 def _table(heading: str, about: str, cls: type[Settings]) -> Iterator[str]:

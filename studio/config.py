@@ -11,11 +11,13 @@ from pydantic import Field
 
 import studio.methods
 import studio.objectives
+import studio.penalties
 from studio.catalog import Chosen, key_of
 from studio.data.templates import Mapping
 from studio.errors import ConfigError
 from studio.methods import Method
 from studio.objectives import Objective
+from studio.penalties import Penalty
 from studio.settings import Settings, setting
 from studio.training.settings import TrainingSettings
 
@@ -70,6 +72,58 @@ class DatasetSettings(Settings):
         return Mapping(self.format, dict(self.columns)) if self.format else None
 
 
+class OldDataSettings(Settings):
+    """Data of what the model could do before, so that forgetting is seen and held back."""
+
+    source: str = setting(
+        "",
+        "Old data",
+        max_length=1000,
+        help="A data set of what the model must not forget, named as under 'Data set'. Its loss is drawn beside "
+        "the new data's. Empty: nothing is guarded.",
+    )
+    replay_share: float = setting(
+        0.0,
+        "Replay share",
+        ge=0,
+        lt=1,
+        help="This share of the training rows is old data, mixed in. 0.05 to 0.25 is usual.",
+        source="Scialom et al. 2022, arXiv:2205.12393",
+    )
+    rows: int = setting(
+        48,
+        "Old rows for the loss",
+        ge=1,
+        le=100_000,
+        advanced=True,
+        unit="rows",
+        help="At most this many rows of old data are scored at each evaluation; they are never replayed.",
+    )
+
+
+class VocabularySettings(Settings):
+    """Terms of a domain that become tokens of their own."""
+
+    new_tokens: int = setting(
+        0,
+        "New tokens",
+        ge=0,
+        le=10_000,
+        unit="tokens",
+        help="At most so many frequent terms of the data become single tokens; their embeddings begin as the mean "
+        "of their pieces' and are learnt. Texts get shorter. 0: the vocabulary stays.",
+        source="Hewitt 2021, Initializing New Word Embeddings for Pretrained Language Models",
+    )
+    min_count: int = setting(
+        10,
+        "Fewest occurrences",
+        ge=2,
+        le=1_000_000,
+        advanced=True,
+        help="Rarer terms are not proposed: too few examples to learn an embedding from.",
+    )
+
+
 def _key(name: str) -> Any:
     """A default that is looked up in its catalog like anything a person writes."""
     return Field(default=name)
@@ -91,11 +145,28 @@ class RunConfig(Settings):
     objective: Annotated[Objective, Chosen(studio.objectives, Objective)] = _key("next_token")
     method: Annotated[Method, Chosen(studio.methods, Method)] = _key("lora")
     training: TrainingSettings = TrainingSettings()
+    old: OldDataSettings = OldDataSettings()
+    penalty: Annotated[Penalty, Chosen(studio.penalties, Penalty)] = _key("none")
+    vocabulary: VocabularySettings = VocabularySettings()
+    comparison: str = Field(default="", max_length=64)  # runs with the same one are compared side by side
     seed: int = setting(0, "Seed", ge=0, le=2**31 - 1, help="The same seed gives the same run on the same machine.")
 
     @property
     def method_name(self) -> str:
         return key_of(self.method)
+
+    @property
+    def number_format(self) -> Any:
+        """Of the base's weights: as chosen, or what suits the method."""
+        chosen = self.training.dtype
+        return chosen if chosen != "auto" else self.method.dtype
+
+    def settled(self) -> RunConfig:
+        """With what was left to the method filled in, so that the run's config says what it used."""
+        if self.training.learning_rate is not None:
+            return self
+        rate = self.objective.learning_rate(self.method)
+        return self.model_copy(update={"training": self.training.model_copy(update={"learning_rate": rate})})
 
     def to_dict(self, *, short: bool = False) -> dict[str, Any]:
         """Plain values; `short` leaves out what equals its default."""
@@ -116,10 +187,12 @@ def _without_defaults(values: dict[str, Any]) -> dict[str, Any]:
     """Drops defaults but keeps the keys that say what the run is about."""
     kept = {"model", "dataset", "objective", "method", "training", "seed"}
     # The defaults of the chosen method and objective, not of the default ones.
-    chosen = {key: {"name": values[key]["name"]} for key in ("objective", "method")}
+    chosen = {key: {"name": values[key]["name"]} for key in ("objective", "method", "penalty")}
     defaults = RunConfig.parse(chosen).to_dict()
     short: dict[str, Any] = {}
     for key, value in values.items():
+        if isinstance(value, dict) and value == defaults[key] and key not in kept:
+            continue
         if isinstance(value, dict):
             named = {"name", "source"}
             value = {k: v for k, v in value.items() if k in named or v != defaults[key].get(k)}

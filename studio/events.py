@@ -108,6 +108,7 @@ class Saved(Event):
 
     step: int
     size: int  # bytes
+    peak_memory: float = 0.0  # GB held at most, loading included; 0: unknown
 
 
 @dataclass(frozen=True, kw_only=True)

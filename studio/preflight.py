@@ -8,7 +8,7 @@ from pathlib import Path
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.errors import ConfigError, DatasetError, RunError
-from studio.models.catalog import check_name
+from studio.models.catalog import check_name, structure_of
 from studio.workspace import Workspace
 
 DISK_NEEDED = 500_000_000  # bytes; adapter, log and some air
@@ -34,6 +34,10 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             f"{opened.title} holds '{opened.mapping.format}' data, which this objective cannot learn from.",
             remedy=f"It learns from: {', '.join(known)}. Choose another format in the Dataset tab.",
         )
+    config.objective.check(opened)
+    config.method.check_machine()
+    if (found := structure_of(config.model, workspace.models)) is not None:
+        config.method.check(found)
     _check_split(config, opened.train.columns)
     held_out = config.dataset.validation_share > 0 or opened.validation is not None
     if held_out and opened.validation is None and opened.train.total < 2:
@@ -52,7 +56,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             "columns": dict(opened.mapping.columns),
         }
     )
-    return config.model_copy(update={"dataset": dataset})
+    return config.model_copy(update={"dataset": dataset}).settled()
 
 
 def _check_split(config: RunConfig, columns: tuple[str, ...]) -> None:

@@ -97,9 +97,9 @@ class _Model:
         if key == self._loaded_for:
             return
         reply(phase="Waking the model")
+        from studio.adapter import attach_saved
         from studio.config import RunConfig
         from studio.data.tokens import use_template
-        from studio.models.adapter import attach_saved
         from studio.models.base import load, placement
         from studio.models.catalog import locate
 
@@ -108,7 +108,9 @@ class _Model:
         self._model = self._loaded_for = None  # the old model's memory first
         located = locate(config.model, workspace.models, lambda *_: None)
         reply(phase=f"Loading {located.title}")
-        loaded = load(located, placement(config.training.dtype), config.method.quantization())
+        loaded = load(
+            located, placement(config.number_format), config.method.quantization(), writes=config.objective.writes
+        )
         use_template(loaded.tokenizer, getattr(config.objective, "chat_template", "auto"))
         self._model = attach_saved(loaded.model, folder.adapter).eval()
         self._tokenizer = loaded.tokenizer

@@ -23,11 +23,10 @@ import psutil
 
 from studio.config import RunConfig
 from studio.errors import StudioError, explain
-from studio.events import AnswersScored, DataReady, Done, Failed, ModelReady, Note, Phase, Saved, Started, Stopped
+from studio.events import DataReady, Done, Failed, ModelReady, Note, Phase, Saved, Started, Stopped
 from studio.workspace import RunFolder, Workspace
 
 HELD_OUT_KEPT = 200  # rows kept for the chat
-EXAMPLES_KEPT = 8  # answers shown with the result
 
 
 class StopAsked(Exception):
@@ -41,7 +40,7 @@ class Job:
         self.folder = folder
         self.workspace = workspace
         self.events = folder.events
-        self.config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8")))
+        self.config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8"))).settled()
         self.step = 0
         self._last_progress = 0.0
 
@@ -49,13 +48,13 @@ class Job:
         """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
         train, held_out, mapping = self._read_data()
         loaded = self._load_model()
-        model = self._attach(loaded)
         prepared = self._tokenise(train, held_out, mapping, loaded.tokenizer)
+        model = self._attach(loaded, prepared)
         self._train(model, loaded, prepared)
         self._save(model)
         if self.folder.stop_flag.exists():
             raise StopAsked
-        self._compare_answers(model, loaded.tokenizer)
+        self._compare(model, loaded.tokenizer, prepared)
 
     # -- phases ----------------------------------------------------------------------------------
 
@@ -88,31 +87,13 @@ class Job:
 
         located = locate(self.config.model, self.workspace.models, self._fetched)
         self._phase(f"Loading {located.title}")
-        place = placement(self.config.training.dtype)
+        place = placement(self.config.number_format)
         for text in self.config.method.notes(place.device):
             self.events.append(Note(text=text))
-        return load(located, place, self.config.method.quantization())
+        return load(located, place, self.config.method.quantization(), writes=self.config.objective.writes)
 
     def _fetched(self, name: str, done: float, total: float) -> None:
         self.progress(name, done / 1e6, total / 1e6, "MB")
-
-    def _attach(self, loaded: Any) -> Any:
-        from transformers import set_seed
-
-        set_seed(self.config.seed)
-        model = self.config.method.attach(loaded.model)
-        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
-        self.events.append(
-            ModelReady(
-                name=loaded.located.title,
-                parameters=loaded.parameters,
-                trainable_parameters=trainable,
-                device=loaded.placement.device,
-                dtype=loaded.placement.dtype,
-                reason=loaded.placement.reason,
-            )
-        )
-        return model
 
     def _tokenise(self, train: Any, held_out: Any, mapping: Any, tokenizer: Any) -> Any:
         self._phase("Preparing data")
@@ -140,9 +121,30 @@ class Job:
         )
         return prepared
 
+    def _attach(self, loaded: Any, prepared: Any) -> Any:
+        from transformers import set_seed
+
+        from studio.training.trainer import planned_steps
+
+        set_seed(self.config.seed)
+        model = self.config.method.attach(loaded.model, planned_steps(self.config.training, len(prepared.train)))
+        model = self.config.objective.assemble(model, prepared)
+        trainable = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        self.events.append(
+            ModelReady(
+                name=loaded.located.title,
+                parameters=loaded.parameters,
+                trainable_parameters=trainable,
+                device=loaded.placement.device,
+                dtype=loaded.placement.dtype,
+                reason=loaded.placement.reason,
+            )
+        )
+        return model
+
     def _train(self, model: Any, loaded: Any, prepared: Any) -> None:
         from studio.training.callbacks import EventCallback
-        from studio.training.supervised import arguments
+        from studio.training.trainer import arguments
 
         listener = EventCallback(self.events, self.folder.stop_flag)
         trainer = self.config.objective.trainer()(
@@ -150,11 +152,13 @@ class Job:
             tokenizer=loaded.tokenizer,
             prepared=prepared,
             listener=listener,
+            method=self.config.method,
             arguments=arguments(
                 self.config.training,
                 rows=len(prepared.train),
                 held_out=len(prepared.validation),
                 device=loaded.placement.device,
+                dtype=loaded.placement.dtype,
                 seed=self.config.seed,
                 output_dir=str(self.folder.checkpoints),
             ),
@@ -164,20 +168,28 @@ class Job:
         self.step = listener.step
 
     def _save(self, model: Any) -> None:
-        from studio.models.adapter import save
+        from studio.adapter import save
 
-        self.progress("Saving the adapter", always=True)
+        self.progress("Saving what was learnt", always=True)
         size = save(model, self.folder.adapter)
-        self.events.append(Saved(step=self.step, size=size))
+        self.events.append(Saved(step=self.step, size=size, peak_memory=peak_memory()))
 
-    def _compare_answers(self, model: Any, tokenizer: Any) -> None:
+    def _compare(self, model: Any, tokenizer: Any, prepared: Any) -> None:
+        from studio.objectives import Ending
+
         training = self.config.training
         with self.folder.held_out.open(encoding="utf-8") as file:
             conversations = [json.loads(line) for line in file][: training.answer_rows]
-        if not conversations:
-            return
+        ending = Ending(
+            tokenizer=tokenizer,
+            prepared=prepared,
+            conversations=conversations,
+            training=training,
+            stop=self.folder.stop_flag.exists,
+            progress=lambda done, total: self.progress("Comparing answers", done, total, "answers"),
+        )
         try:
-            result = self._compared(model, tokenizer, conversations)
+            outcome = self.config.objective.compare(model, ending)
         except StopAsked:
             raise
         except Exception as error:  # the adapter is saved: a comparison that fails must not fail the run
@@ -185,26 +197,8 @@ class Job:
             self.events.append(Note(text=f"The answers were not compared. {explain(error)}"))
             return
         self._stop_if_asked()
-        self.events.append(
-            AnswersScored(
-                rows=len(conversations),
-                base=result.base,
-                tuned=result.tuned,
-                examples=result.examples[:EXAMPLES_KEPT],
-            )
-        )
-
-    def _compared(self, model: Any, tokenizer: Any, conversations: list[Any]) -> Any:
-        from studio.evaluation.answers import compare
-
-        return compare(
-            model,
-            tokenizer,
-            conversations,
-            max_new_tokens=self.config.training.max_new_tokens,
-            stop=self.folder.stop_flag.exists,
-            progress=lambda done, total: self.progress("Comparing answers", done, total, "answers"),
-        )
+        if outcome is not None:
+            self.events.append(outcome)
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -265,6 +259,19 @@ def _device(job: Job, workspace: Workspace) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def peak_memory() -> float:
+    """GB held at most so far: on the GPU where there is one, else of this process; 0 where nothing tells."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    with suppress(OSError):  # not getrusage: that counts the parent's memory, too
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e9
+    return getattr(psutil.Process().memory_info(), "peak_wset", 0) / 1e9
 
 
 def warm_up() -> None:

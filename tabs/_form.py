@@ -9,9 +9,10 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.catalog import Entry
-from studio.config import DatasetSettings, RunConfig
+from studio.config import DatasetSettings, OldDataSettings, RunConfig, VocabularySettings
 from studio.methods import methods
 from studio.objectives import objectives
+from studio.penalties import penalties
 from studio.settings import Facts, Settings, facts
 from studio.training.settings import TrainingSettings
 
@@ -124,11 +125,20 @@ class ConfigForm:
             )
             self.dataset = Group(DatasetSettings, skip=["source"])
             self.general = Group(RunConfig, skip=["model"])
+        with gr.Accordion("Keep what it knew, and new words", open=False):
+            self.old = Group(OldDataSettings)
+            self.penalty = Choice(
+                "Penalty: what holds it back", penalties(), defaults["penalty"]["name"], "train-penalty"
+            )
+            self.vocabulary = Group(VocabularySettings)
         self.parts: list[tuple[str, Choice | Group]] = [
             ("method", self.method),
             ("training", self.training),
             ("objective", self.objective),
             ("dataset", self.dataset),
+            ("old", self.old),
+            ("penalty", self.penalty),
+            ("vocabulary", self.vocabulary),
             ("", self.general),
         ]
 

@@ -72,7 +72,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     chooser.focus(lambda: gr.Dropdown(_choices(page)), None, chooser, **QUIET)
     upload.upload(on(_bring), upload, chooser, **PRIVATE)
     mine.click(on(_copy), chooser, chooser, **PRIVATE)
-    drop.click(on(_delete), chooser, chooser, js=SURE, **PRIVATE)
+    # Multiple: a yes that follows a no at once must not be swallowed because the no is still on its way.
+    drop.click(on(_delete), chooser, chooser, js=SURE, trigger_mode="multiple", **PRIVATE)
     use.click(on(_go), chooser, [page.source, page.tabs], **PRIVATE)
 
 

@@ -3,24 +3,56 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from studio.catalog import Entry, discover
+from studio.models.structure import Structure
+
+Part = Callable[[Any], Any]  # model → a scalar tensor that is added to the loss, in nats
 
 
 class Method(Entry):
     """Base of all methods: settings, and how they change a loaded model."""
 
+    paper: ClassVar[str]  # who, when, where
+    when: ClassVar[str]  # when to choose it, in a sentence or two
+    cost: ClassVar[str]  # what it costs beside LoRA: time, memory, size on disk
+    learning_rate: ClassVar[float] = 2e-4  # what suits it, where a person sets none
+    dtype: ClassVar[str] = "auto"  # number format of the base where a person sets none
+    merges: ClassVar[bool] = True  # its update can be written into the base's own weights
+    starts_at_base: ClassVar[bool] = True  # before the first step the model is the base
+    learns_tokens: ClassVar[bool] = False  # can learn the rows of tokens added to the vocabulary
+
     def quantization(self) -> Any | None:
         """The transformers quantization config the base is loaded with; None: as it is."""
         return None
 
-    def attach(self, model: Any) -> Any:
-        """Freeze `model` and give it what shall learn. Returns a peft.PeftModel.
+    def check(self, structure: Structure) -> None:
+        """Raise ConfigError where the settings cannot fit a model of that structure. Imports no torch."""
 
-        Raises ConfigError where the settings do not fit the model.
+    def check_machine(self) -> None:
+        """Raise ConfigError where this machine lacks what the method needs. Imports no torch."""
+
+    def attach(self, model: Any, steps: int = 0) -> Any:
+        """Freeze `model` and give it what shall learn. Returns a peft.PeftModel or a `studio.models.own.Own`.
+
+        `model` may write text or, for classification, only read it. `steps` are the optimiser updates the
+        run plans; 0: unknown. Raises ConfigError where the settings do not fit the model.
         """
         raise NotImplementedError
+
+    def rates(self, model: Any) -> dict[str, float]:
+        """Parameter name → factor on the learning rate; what is not named learns at the rate itself."""
+        return {}
+
+    def parts(self) -> dict[str, Part]:
+        """Curve name → what is added to the loss beside the objective's own."""
+        return {}
+
+    def after_step(self, model: Any, step: int) -> dict[str, float]:
+        """Called after each optimiser update, gradients still there; returns curve name → value."""
+        return {}
 
     def notes(self, device: str) -> list[str]:
         """What a person should know before this method runs on `device` ('cpu', 'cuda', 'mps')."""
@@ -30,3 +62,8 @@ class Method(Entry):
 def methods() -> dict[str, type[Method]]:
     """Key → settings class of every method there is."""
     return discover(sys.modules[__name__], Method)  # pyright: ignore[reportReturnType]
+
+
+def task_type(model: Any) -> str:
+    """What peft calls the model's purpose: writing text, or handing hidden states to a head."""
+    return "CAUSAL_LM" if model.get_output_embeddings() is not None else "FEATURE_EXTRACTION"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from studio.errors import ConfigError
-from studio.methods import Method
+from studio.methods import Method, task_type
+from studio.methods._layers import ALL_LINEAR, check_rank, chosen_layers, linear_layers
+from studio.models.structure import Structure
 from studio.settings import setting
-
-ALL_LINEAR = "all-linear"
 
 
 class Lora(Method):
@@ -19,6 +18,11 @@ class Lora(Method):
 
     title: ClassVar[str] = "LoRA"
     about: ClassVar[str] = "Learns a small update beside the frozen weights; the usual choice."
+    paper: ClassVar[str] = "Hu et al. 2021, arXiv:2106.09685"
+    when: ClassVar[str] = "Start here: nearly as good as full fine-tuning on most data, in a fraction of the memory."
+    cost: ClassVar[str] = (
+        "A few MB on disk; a third to half of full fine-tuning's memory; about two thirds of its time."
+    )
 
     r: int = setting(
         16,
@@ -66,14 +70,17 @@ class Lora(Method):
         source="Liu et al. 2024, arXiv:2402.09353",
     )
 
-    def attach(self, model: Any) -> Any:
+    def check(self, structure: Structure) -> None:
+        check_rank(self.r, chosen_layers(self.target_modules, structure.linear()))
+
+    def attach(self, model: Any, steps: int = 0) -> Any:
         """See Method. The adapter is float32, whatever the base is: small updates vanish in bfloat16."""
         from peft import LoraConfig, get_peft_model
 
-        chosen = self._chosen(linear_layers(model))
-        self._check_rank(chosen)
+        chosen = chosen_layers(self.target_modules, linear_layers(model))
+        check_rank(self.r, chosen)
         config = LoraConfig(
-            task_type="CAUSAL_LM",
+            task_type=task_type(model),
             r=self.r,
             lora_alpha=self.lora_alpha,  # pyright: ignore[reportArgumentType]  # declared int, used as a factor
             lora_dropout=self.lora_dropout,
@@ -82,49 +89,3 @@ class Lora(Method):
             use_dora=self.use_dora,
         )
         return get_peft_model(model, config)
-
-    def _chosen(self, layers: dict[str, tuple[int, int]]) -> dict[str, tuple[int, int]]:
-        """Those of `layers` that 'target_modules' names, by their full name or its end."""
-        if self.target_modules.strip() == ALL_LINEAR:
-            return layers
-        wanted = [name.strip() for name in self.target_modules.split(",") if name.strip()]
-        missing = [name for name in wanted if not any(_ends_with(layer, name) for layer in layers)]
-        if missing or not wanted:
-            there = sorted({layer.rpartition(".")[2] for layer in layers})
-            raise ConfigError(
-                f"The model has no linear layer named {' or '.join(map(repr, missing)) or 'so'}.",
-                remedy=f"Under 'Adapted layers' choose from: {', '.join(there)}; or {ALL_LINEAR!r}.",
-            )
-        return {layer: width for layer, width in layers.items() if any(_ends_with(layer, name) for name in wanted)}
-
-    def _check_rank(self, chosen: dict[str, tuple[int, int]]) -> None:
-        """A rank above a layer's width learns nothing more than the width itself would."""
-        narrowest = min(chosen, key=lambda layer: min(chosen[layer]))
-        width = min(chosen[narrowest])
-        if self.r > width:
-            raise ConfigError(
-                f"'Rank' is {self.r}, but {narrowest} is only {width} wide.", remedy=f"Lower it to {width} or less."
-            )
-
-
-def linear_layers(model: Any) -> dict[str, tuple[int, int]]:
-    """Name → (inputs, outputs) of each linear layer, quantised ones too; the output layer left out."""
-    from torch import nn
-    from transformers.pytorch_utils import Conv1D
-
-    output = model.get_output_embeddings()
-    found = {}
-    for name, module in model.named_modules():
-        if module is output:
-            continue
-        if isinstance(module, nn.Linear):  # bitsandbytes' layers are subclasses, with packed weights
-            found[name] = (module.in_features, module.out_features)
-        elif isinstance(module, Conv1D):  # GPT-2's linear layer
-            found[name] = tuple(module.weight.shape)
-    if not found:
-        raise ConfigError("The model has no linear layer that could be adapted.", remedy="Choose another model.")
-    return found
-
-
-def _ends_with(layer: str, name: str) -> bool:
-    return layer == name or layer.endswith(f".{name}")

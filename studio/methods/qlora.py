@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 import logging
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from studio.errors import ConfigError
@@ -19,6 +22,9 @@ class Qlora(Lora):
 
     title: ClassVar[str] = "QLoRA"
     about: ClassVar[str] = "LoRA beside weights held in 4 or 8 bits: large models on small GPUs."
+    paper: ClassVar[str] = "Dettmers et al. 2023, arXiv:2305.14314"
+    when: ClassVar[str] = "When the base does not fit into the GPU's memory otherwise."
+    cost: ClassVar[str] = "A quarter of the frozen weights' memory; slower than LoRA; small models lose by rounding."
 
     bits: Literal["4", "8"] = setting(
         "4",
@@ -43,7 +49,7 @@ class Qlora(Lora):
 
     def quantization(self) -> Any:
         """See Method. Raises ConfigError where bitsandbytes is missing or does not load."""
-        _require_bitsandbytes()
+        _require_bitsandbytes(importlib.import_module)
         import torch
         from transformers import BitsAndBytesConfig
 
@@ -60,7 +66,10 @@ class Qlora(Lora):
             bnb_4bit_compute_dtype=getattr(torch, placement("auto").dtype),
         )
 
-    def attach(self, model: Any) -> Any:
+    def check_machine(self) -> None:
+        _require_bitsandbytes(importlib.util.find_spec)
+
+    def attach(self, model: Any, steps: int = 0) -> Any:
         """See Method. The norms are frozen and compute in float32 by themselves, so nothing is cast.
 
         Raises ConfigError on a base that was not loaded with `quantization()`, too.
@@ -71,7 +80,7 @@ class Qlora(Lora):
             raise ConfigError(
                 "DoRA cannot read 8-bit weights back on this device.", remedy="Switch DoRA off, or set 'Bits' to 4."
             )
-        return super().attach(model)
+        return super().attach(model, steps)
 
     def notes(self, device: str) -> list[str]:
         if device == "cuda":
@@ -84,11 +93,14 @@ class Qlora(Lora):
         ]
 
 
-def _require_bitsandbytes() -> None:
+def _require_bitsandbytes(find: Callable[[str], object]) -> None:
+    """`find` looks the package up, or imports it: a build for other hardware is there but does not load."""
     try:
-        import bitsandbytes  # noqa: F401
-    except Exception as error:  # a build for other hardware fails with whatever its loader says
+        found = find("bitsandbytes")
+    except Exception:  # whatever its loader says
+        found = None
+    if found is None:
         raise ConfigError(
             "QLoRA needs bitsandbytes, which is not installed or does not load on this machine.",
             remedy="Install it with 'pip install bitsandbytes', or choose LoRA.",
-        ) from error
+        )

@@ -82,17 +82,18 @@ _AUTO = {"cuda": _on_cuda, "mps": _on_mps, "cpu": _on_cpu}
 _NAMES = {"cuda": "the NVIDIA GPU", "mps": "Apple's GPU", "cpu": "the CPU, as no GPU was found"}
 
 
-def load(located: Located, placement: Placement, quantization: Any | None = None) -> Loaded:
+def load(located: Located, placement: Placement, quantization: Any | None = None, *, writes: bool = True) -> Loaded:
     """The model and its tokenizer, in eval mode. Raises ModelError.
 
-    `quantization` is a transformers quantization config; None loads the weights as `placement` says.
+    `quantization` is a transformers quantization config; None loads the weights as `placement` says. One
+    that need not write text comes without its output layer, and may be an encoder.
     """
     with no_bars():
         if located.path is None:
-            model, tokenizer = _tiny(placement, quantization), tiny_tokenizer()
+            model, tokenizer = _tiny(placement, quantization, writes), tiny_tokenizer()
         else:
-            model = _model(located.path, located.title, placement, quantization)
-            tokenizer = load_tokenizer(located.path, located.title)
+            model = _model(located.path, located.title, placement, quantization, writes)
+            tokenizer = load_tokenizer(located.path, located.title, writes=writes)
     model.name_or_path = _public_name(located)
     _settle_padding(model, tokenizer)
     _keep_trainable(model)
@@ -106,20 +107,22 @@ def _public_name(located: Located) -> str:
     return {"starter": HUB_NAME, "tiny": "tiny"}.get(located.source, located.title)
 
 
-def _tiny(placement: Placement, quantization: Any | None) -> Any:
+def _tiny(placement: Placement, quantization: Any | None, writes: bool) -> Any:
     if quantization is None:
-        return tiny_model().to(placement.device, getattr(torch, placement.dtype))
+        model = tiny_model().to(placement.device, getattr(torch, placement.dtype))
+        return model if writes else model.model
     with tempfile.TemporaryDirectory() as folder:  # transformers quantises on the way from disk only
         tiny_model().save_pretrained(folder)
-        return _model(Path(folder), "The tiny model", placement, quantization)
+        return _model(Path(folder), "The tiny model", placement, quantization, writes)
 
 
-def _model(path: Path, title: str, placement: Placement, quantization: Any | None) -> Any:
+def _model(path: Path, title: str, placement: Placement, quantization: Any | None, writes: bool) -> Any:
     """from_pretrained, without remote code or pickles. Raises ModelError, also for incomplete weights."""
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModel, AutoModelForCausalLM
 
-    _check_causal(path, title)
-    loader: Any = AutoModelForCausalLM  # its stubs know no output_loading_info
+    if writes:
+        _check_causal(path, title)
+    loader: Any = AutoModelForCausalLM if writes else AutoModel  # their stubs know no output_loading_info
     try:
         model, told = loader.from_pretrained(
             path,
@@ -173,7 +176,7 @@ def _loading_failed(title: str, error: Exception) -> ModelError:
     )
 
 
-def load_tokenizer(path: Path, title: str) -> Any:
+def load_tokenizer(path: Path, title: str, *, writes: bool = True) -> Any:
     """The tokenizer in a model's folder; `title` is the model's, for sentences. Raises ModelError."""
     from transformers import AutoTokenizer
 
@@ -183,7 +186,7 @@ def load_tokenizer(path: Path, title: str) -> Any:
         raise ModelError(
             f"The tokenizer of {title} could not be loaded.", remedy="The folder needs its tokenizer.json beside it."
         ) from error
-    if not tokenizer.is_fast or tokenizer.eos_token_id is None:
+    if not tokenizer.is_fast or (writes and tokenizer.eos_token_id is None):
         raise ModelError(
             f"{title} has no fast tokenizer with an end token.",
             remedy="Choose a model with a tokenizer.json; without an end token it could never stop writing.",
@@ -198,7 +201,7 @@ def _settle_padding(model: Any, tokenizer: Any) -> None:
         other = [token for token in _PADDING if known.get(token, size) < size and token != tokenizer.eos_token]
         tokenizer.pad_token = other[0] if other else tokenizer.eos_token
     model.config.pad_token_id = tokenizer.pad_token_id
-    if model.generation_config is not None:
+    if getattr(model, "generation_config", None) is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
 
 

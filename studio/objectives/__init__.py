@@ -4,32 +4,55 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.catalog import Entry, discover
 
 if TYPE_CHECKING:
     from studio.data.dataset import Dataset
+    from studio.data.library import Opened
     from studio.data.templates import Mapping
-    from studio.data.tokens import Encoded, Report
+    from studio.data.tokens import Report
+    from studio.events import Event
+    from studio.methods import Method
+    from studio.training.settings import TrainingSettings
 
 Progress = Callable[[int, int], None]
+Conversation = list[dict[str, str]]
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Tokenised rows, ready for a trainer."""
+    """Tokenised rows, ready for a trainer. Each row has `input_ids`."""
 
-    train: list[Encoded]
-    validation: list[Encoded]
+    train: list[Any]
+    validation: list[Any]
     report: Report
+    old: list[Any] = field(default_factory=list)  # rows of old data that the run guards, never trained on
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What a comparison after training is given: the held-out rows and how to tell and to stop."""
+
+    tokenizer: Any
+    prepared: Prepared
+    conversations: list[Conversation]  # held-out ones, where the data is read as conversations
+    training: TrainingSettings
+    stop: Callable[[], bool]
+    progress: Progress
 
 
 class Objective(Entry):
     """Base of all objectives."""
 
     formats: ClassVar[tuple[str, ...]] = ()  # data formats it can learn from
+    writes: ClassVar[bool] = True  # its model writes text; otherwise an encoder does as well
+    keeps_old: ClassVar[bool] = False  # can be scored on old data, replay it and be held back by a penalty
+
+    def check(self, opened: Opened) -> None:
+        """Raise DatasetError or ConfigError where it cannot learn from that data. Imports no torch."""
 
     def prepare(
         self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
@@ -37,9 +60,21 @@ class Objective(Entry):
         """Rows → tokens. Raises DatasetError where nothing can be learnt from them."""
         raise NotImplementedError
 
+    def learning_rate(self, method: Method) -> float:
+        """What suits this objective with that method, where a person sets none."""
+        return method.learning_rate
+
+    def assemble(self, model: Any, prepared: Prepared) -> Any:
+        """`model`, its method attached, with what this objective puts on top, such as a head per label."""
+        return model
+
     def trainer(self) -> type[Any]:
-        """The transformers.Trainer subclass that minimises this objective over Prepared rows."""
+        """The StudioTrainer that minimises this objective over Prepared rows."""
         raise NotImplementedError
+
+    def compare(self, model: Any, ending: Ending) -> Event | None:
+        """What training changed, measured on held-out rows; None where there is nothing to measure on."""
+        return None
 
 
 def objectives() -> dict[str, type[Objective]]:

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.data.formats import FORMATS
 from studio.errors import DatasetError
-from studio.objectives import Objective, Prepared, Progress
+from studio.events import AnswersScored
+from studio.objectives import Ending, Objective, Prepared, Progress
 from studio.settings import setting
 
 if TYPE_CHECKING:
     from studio.data.dataset import Dataset
     from studio.data.templates import Mapping
+
+EXAMPLES_KEPT = 8  # answers shown with the result
 
 
 class NextToken(Objective):
@@ -24,6 +27,7 @@ class NextToken(Objective):
     title: ClassVar[str] = "Next token"
     about: ClassVar[str] = "Learns to write the answers of your examples; the prompts themselves are not learnt."
     formats: ClassVar[tuple[str, ...]] = tuple(FORMATS)
+    keeps_old: ClassVar[bool] = True
 
     max_length: int = setting(
         512,
@@ -59,3 +63,24 @@ class NextToken(Objective):
         from studio.training.supervised import SupervisedTrainer
 
         return SupervisedTrainer
+
+    def compare(self, model: Any, ending: Ending) -> AnswersScored | None:
+        """Both models' greedy answers to held-out prompts, scored against the right ones."""
+        from studio.evaluation.answers import compare
+
+        if not ending.conversations:
+            return None
+        result = compare(
+            model,
+            ending.tokenizer,
+            ending.conversations,
+            max_new_tokens=ending.training.max_new_tokens,
+            stop=ending.stop,
+            progress=ending.progress,
+        )
+        return AnswersScored(
+            rows=len(ending.conversations),
+            base=result.base,
+            tuned=result.tuned,
+            examples=result.examples[:EXAMPLES_KEPT],
+        )

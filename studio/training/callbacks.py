@@ -15,6 +15,7 @@ from studio.errors import RunError
 from studio.events import EvalDone, EventLog, Phase, StepDone
 
 PHASE_SECONDS = 0.5  # between two reports of progress within a phase
+_KNOWN = ("loss", "grad_norm", "learning_rate", "epoch", "num_input_tokens_seen")  # what the loop itself logs
 
 
 class EventCallback(TrainerCallback):
@@ -60,6 +61,7 @@ class EventCallback(TrainerCallback):
             "learning_rate": float(logs["learning_rate"]),
             "tokens_per_second": (tokens - self._last_tokens) / seconds,
             "memory": self._memory(),
+            **{name: float(value) for name, value in logs.items() if name not in _KNOWN},
         }
         self._last_tokens = tokens
         self._must_be_a_number("loss", metrics["loss"], state.global_step)
@@ -97,7 +99,11 @@ class EventCallback(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         def scored(step: int, kind: str) -> None:
-            found = {f"eval_{key}": metrics[f"{kind}_{key}"] for key in ("loss", "perplexity")}
+            found = {
+                f"eval_{name.removeprefix(kind + '_')}": value
+                for name, value in metrics.items()
+                if name.startswith(f"{kind}_")
+            }
             self._must_be_a_number("held-out loss", found["eval_loss"], step)
             self.log.append(EvalDone(step=step, metrics=found))
 

@@ -43,12 +43,13 @@ class TrainingSettings(Settings):
         help="Batches summed before one update: the effect of a larger batch without its memory.",
         advanced=True,
     )
-    learning_rate: float = setting(
-        2e-4,
+    learning_rate: float | None = setting(
+        None,
         "Learning rate",
         gt=0,
         le=1,
-        help="Size of each update. 1e-4 to 1e-3 suits adapters; a loss that jumps up wants less.",
+        help="Size of each update; a loss that jumps up wants less. Empty: what suits the method, such as 2e-4 for "
+        "LoRA.",
         source="Schulman et al. 2025, LoRA Without Regret: adapters like about 10 x the rate of full fine-tuning",
     )
     lr_scheduler_type: Literal["linear", "cosine", "constant"] = setting(

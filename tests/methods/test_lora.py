@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from studio.errors import ConfigError
-from studio.methods.lora import Lora, linear_layers
+from studio.methods._layers import linear_layers
+from studio.methods.lora import Lora
 from studio.methods.qlora import Qlora
 from studio.models.base import load, placement
 from studio.models.catalog import Located

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import torch
 
+from studio.adapter import attach_saved, save
 from studio.methods import Method, methods
-from studio.models.adapter import attach_saved, save
 from studio.models.base import load, placement
 from studio.models.catalog import Located
 from studio.models.generate import answer_batch

@@ -1,20 +1,28 @@
-"""An adapter on disk: safetensors and a config, whole or not there at all."""
+"""What a run learnt, on disk and back on its base: safetensors and configs, whole or not there at all.
+
+The folder holds peft's layout, or that of `studio.models.own` for methods of ours; heads and added
+vocabulary lie beside it.
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
-from studio.errors import ModelError
+import studio.methods
+from studio.catalog import Chosen
+from studio.errors import ConfigError, ModelError
+from studio.methods import Method
 
-_WEIGHTS = "adapter_model.safetensors"
+_CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def save(model: Any, folder: Path) -> int:
-    """Write a PeftModel's adapter; returns its size in bytes. An earlier one is there until the new one is."""
+    """Write what `model` learnt; returns its size in bytes. An earlier one is there until the new one is."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     old = made.with_suffix(".old")
@@ -38,22 +46,46 @@ def _flush(file: Path) -> int:
     return file.stat().st_size
 
 
-def attach_saved(model: Any, folder: Path) -> Any:
-    """`model` with the adapter in `folder` attached and frozen: a PeftModel.
+def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
+    """`model` with the adapter in `folder` attached: a PeftModel or an Own, frozen and in eval mode.
 
-    Raises ModelError for pickled adapters, damaged ones, and those of another base.
+    `trainable` leaves it as its method would have made it, to learn on. Raises ModelError for pickled
+    adapters, damaged ones, and those of another base.
     """
-    import peft
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     _check_files(folder)
     try:
-        config = peft.PeftConfig.from_pretrained(str(folder))
+        about = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         weights = load_file(folder / _WEIGHTS)
-    except (OSError, ValueError, TypeError, SafetensorError) as error:
-        raise ModelError("The adapter cannot be read: it is damaged.", remedy="Train it again.") from error
-    config.inference_mode = True
+        own = about.get("method")
+    except (OSError, ValueError, AttributeError, SafetensorError) as error:
+        raise _damaged() from error
+    attached = _own(model, own, weights) if own else _peft(model, folder, weights, trainable=trainable)
+    if not trainable:
+        attached.requires_grad_(False)
+    return attached.train(trainable)
+
+
+def _own(model: Any, method: Any, weights: dict[str, Any]) -> Any:
+    try:
+        attached = Chosen(studio.methods, Method).parse(method).attach(model)  # pyright: ignore[reportAttributeAccessIssue]
+    except ConfigError as error:
+        raise _another_base(error.problem.rstrip(".")) from error
+    _compare(weights, attached.learnt_weights())
+    attached.load_weights(weights)
+    return attached
+
+
+def _peft(model: Any, folder: Path, weights: dict[str, Any], *, trainable: bool) -> Any:
+    import peft
+
+    try:
+        config = peft.PeftConfig.from_pretrained(str(folder))
+    except (OSError, ValueError, TypeError) as error:
+        raise _damaged() from error
+    config.inference_mode = not trainable
     config.base_model_name_or_path = None  # peft sets this one's; whether it fits, the weights tell below
     try:
         attached = peft.get_peft_model(model, config)
@@ -61,11 +93,15 @@ def attach_saved(model: Any, folder: Path) -> Any:
         raise _another_base("none of its layers are there") from error
     _compare(weights, peft.get_peft_model_state_dict(attached, save_embedding_layers=False))
     peft.set_peft_model_state_dict(attached, weights)
-    return attached.eval()
+    return attached
+
+
+def _damaged() -> ModelError:
+    return ModelError("The adapter cannot be read: it is damaged.", remedy="Train it again.")
 
 
 def _check_files(folder: Path) -> None:
-    if not (folder / "adapter_config.json").is_file():
+    if not (folder / _CONFIG).is_file():
         raise ModelError(f"There is no adapter in {folder.name}.", remedy="Choose a run that was trained to its end.")
     if (folder / _WEIGHTS).is_file():
         return

@@ -9,9 +9,9 @@ import pytest
 from safetensors.torch import load_file, save_file
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from studio.adapter import attach_saved, save
 from studio.errors import ModelError
 from studio.methods.lora import Lora
-from studio.models.adapter import attach_saved, save
 from studio.models.tiny import tiny_model
 
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")

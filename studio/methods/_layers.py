@@ -1,0 +1,61 @@
+"""Which layers of a model a method's settings mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from studio.errors import ConfigError
+
+ALL_LINEAR = "all-linear"
+
+Layers = dict[str, tuple[int, int]]  # full name → the shape of its weight, either way round
+
+
+def linear_layers(model: Any) -> Layers:
+    """Name → (inputs, outputs) of each linear layer, quantised ones too; the output layer left out."""
+    from torch import nn
+    from transformers.pytorch_utils import Conv1D
+
+    output = model.get_output_embeddings()
+    found: Layers = {}
+    for name, module in model.named_modules():
+        if module is output:
+            continue
+        if isinstance(module, nn.Linear):  # bitsandbytes' layers are subclasses, with packed weights
+            found[name] = (module.in_features, module.out_features)
+        elif isinstance(module, Conv1D):  # GPT-2's linear layer
+            found[name] = (module.weight.shape[0], module.weight.shape[1])
+    if not found:
+        raise ConfigError("The model has no linear layer that could be adapted.", remedy="Choose another model.")
+    return found
+
+
+def chosen_layers(target_modules: str, layers: Layers) -> Layers:
+    """Those of `layers` that 'target_modules' names, by their full name or its end. Raises ConfigError for none."""
+    if target_modules.strip() == ALL_LINEAR:
+        return layers
+    wanted = [name.strip() for name in target_modules.split(",") if name.strip()]
+    missing = [name for name in wanted if not any(_ends_with(layer, name) for layer in layers)]
+    if missing or not wanted:
+        there = sorted({layer.rpartition(".")[2] for layer in layers})
+        raise ConfigError(
+            f"The model has no linear layer named {' or '.join(map(repr, missing)) or 'so'}.",
+            remedy=f"Under 'Adapted layers' choose from: {', '.join(there)}; or {ALL_LINEAR!r}.",
+        )
+    return {layer: shape for layer, shape in layers.items() if any(_ends_with(layer, name) for name in wanted)}
+
+
+def check_rank(r: int, chosen: Layers) -> None:
+    """Raise ConfigError for a rank above a layer's width: it learns nothing more than the width itself would."""
+    if not chosen:
+        return
+    narrowest = min(chosen, key=lambda layer: min(chosen[layer]))
+    width = min(chosen[narrowest])
+    if r > width:
+        raise ConfigError(
+            f"'Rank' is {r}, but {narrowest} is only {width} wide.", remedy=f"Lower it to {width} or less."
+        )
+
+
+def _ends_with(layer: str, name: str) -> bool:
+    return layer == name or layer.endswith(f".{name}")

@@ -1,0 +1,43 @@
+"""What a model is made of: names and shapes of its weights, read from its files' headers without torch."""
+
+from __future__ import annotations
+
+import json
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+_NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "shared", "norm", "ln_")
+_LONGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
+
+
+@dataclass(frozen=True)
+class Structure:
+    """Weight name → shape, such as 'model.layers.0.mlp.up_proj.weight' → (1536, 576)."""
+
+    weights: dict[str, tuple[int, ...]]
+
+    def linear(self) -> dict[str, tuple[int, int]]:
+        """Layer name → shape of each linear layer, embeddings and the output layer left out."""
+        found = {}
+        for name, shape in self.weights.items():
+            layer, _, last = name.rpartition(".")
+            if last == "weight" and len(shape) == 2 and not any(part in layer.lower() for part in _NOT_LINEAR):
+                found[layer] = (shape[0], shape[1])
+        return found
+
+
+def read_structure(folder: Path) -> Structure | None:
+    """From the headers of a folder's *.safetensors; None where there are none or one is damaged."""
+    weights: dict[str, tuple[int, ...]] = {}
+    try:
+        for path in sorted(folder.glob("*.safetensors")):
+            with path.open("rb") as file:
+                (size,) = struct.unpack("<Q", file.read(8))
+                if size > _LONGEST_HEADER:
+                    return None
+                header = json.loads(file.read(size))
+            weights |= {name: tuple(about["shape"]) for name, about in header.items() if name != "__metadata__"}
+    except (OSError, ValueError, KeyError, TypeError, struct.error):
+        return None
+    return Structure(weights) if weights else None

@@ -1,0 +1,21 @@
+"""No penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from studio.methods import Part
+from studio.penalties import Penalty, Progress
+
+
+class NoPenalty(Penalty):
+    """Nothing is added to the loss."""
+
+    title: ClassVar[str] = "None"
+    about: ClassVar[str] = "Nothing holds the model back."
+
+    def prepare(
+        self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]], progress: Progress
+    ) -> Part | None:
+        return None

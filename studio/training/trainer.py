@@ -1,0 +1,223 @@
+"""The trainer of every objective: transformers' loop with our batches, losses, evaluation and curves."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from studio.methods import Method, Part
+from studio.training.batching import LengthGroupedSampler, Rows
+
+EVALUATIONS = 4  # in a run, where nothing else was asked for
+
+
+class StudioTrainer(Trainer):
+    """A subclass says how rows become a batch, what the loss is, and how held-out rows are scored.
+
+    The first evaluation also scores the model without its adapter, so that a curve can start at
+    step 0 without making anyone wait before the first update.
+    """
+
+    model: Any
+    train_dataset: Any
+    eval_dataset: Any
+    loss_is_scaled_for_ga = True  # we divide by the labelled items of the whole accumulated batch
+    base_counts = True  # whether the model without its adapter can be scored too
+
+    def __init__(
+        self,
+        *,
+        model: Any,
+        tokenizer: Any,
+        prepared: Any,
+        arguments: TrainingArguments,
+        listener: Any,
+        method: Method,
+        parts: Mapping[str, Part] | None = None,
+    ) -> None:
+        """`prepared` is what the objective made of the rows; `parts` are added to its loss, curve by curve."""
+        self.method = method
+        self.prepared = prepared
+        super().__init__(
+            model=model,
+            args=arguments,
+            train_dataset=Rows(prepared.train),
+            eval_dataset=Rows(prepared.validation) if prepared.validation else None,
+            data_collator=self.collator(tokenizer),
+            processing_class=tokenizer,
+            callbacks=[_AfterStep(self), listener],
+        )
+        self.remove_callback(PrinterCallback)
+        self.model_accepts_loss_kwargs = True  # so that the labelled items are counted for us
+        self.parts = {**method.parts(), **(parts or {})}
+        self.extras: dict[str, float] = {}  # curves beside the loss, of the step at hand
+        self._base: dict[str, float] | None = None
+
+    # -- what subclasses say ---------------------------------------------------------------------------
+
+    def collator(self, tokenizer: Any) -> Callable[[list[Any]], dict[str, torch.Tensor]]:
+        """Rows → a batch of tensors; among them 'labels', -100 where nothing is learnt."""
+        raise NotImplementedError
+
+    def summed_loss(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
+        """The loss summed over the labelled items of `batch`, in nats, and how many there are."""
+        raise NotImplementedError
+
+    def scores(self, batches: Iterator[dict[str, torch.Tensor]], step: Callable[[int], None]) -> dict[str, float]:
+        """Curve name → value over held-out batches, 'loss' among them; `step(done)` counts batches."""
+        raise NotImplementedError
+
+    # -- training --------------------------------------------------------------------------------------
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        rows = train_dataset if train_dataset is not None else self.train_dataset
+        lengths = [len(row.input_ids) for row in rows.encoded]
+        return LengthGroupedSampler(lengths, self.args.per_device_train_batch_size, self.args.seed)
+
+    def compute_loss(
+        self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        loss, labelled = self.summed_loss(model, inputs)
+        loss = loss / max(int(num_items_in_batch if num_items_in_batch is not None else labelled), 1)
+        for name, part in self.parts.items():
+            # Once an update, however many batches it sums.
+            added = part(self.model) / self.current_gradient_accumulation_steps
+            self.extras[name] = self.extras.get(name, 0.0) + float(added.detach())
+            loss = loss + added
+        return loss
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """The objective's own loss, and beside it what was added to it."""
+        if "loss" in logs:
+            logs["loss"] -= sum(self.extras.get(name, 0.0) for name in self.parts)
+            logs |= self.extras
+            self.extras = {}
+        super().log(logs, *args, **kwargs)
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """As transformers does, but each parameter at its method's own rate."""
+        if self.optimizer is None:
+            cls, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            self.optimizer = cls(self._groups(), **options)
+        return self.optimizer
+
+    def _groups(self) -> list[dict[str, Any]]:
+        rates, decayed = self.method.rates(self.model), set(self.get_decay_parameter_names(self.model))
+        groups: dict[tuple[bool, float], list[Any]] = {}
+        for name, weight in self.model.named_parameters():
+            if weight.requires_grad:
+                groups.setdefault((name in decayed, rates.get(name, 1.0)), []).append(weight)
+        return [
+            {
+                "params": weights,
+                "weight_decay": self.args.weight_decay if decays else 0.0,
+                "lr": self.args.learning_rate * factor,
+            }
+            for (decays, factor), weights in groups.items()
+        ]
+
+    # -- evaluation ------------------------------------------------------------------------------------
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """Scores over the held-out rows, and over old data where a run guards any ('old_' in front)."""
+        if self.eval_dataset is None:
+            return {}
+        metrics = {f"eval_{name}": value for name, value in self._score_all().items()}
+        if self._base is None:
+            self._base = {}
+            if self.base_counts:
+                with self.model.disable_adapter():
+                    self._base = self._score_all()
+            metrics |= {f"base_{name}": value for name, value in self._base.items()}
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics
+
+    def _score_all(self) -> dict[str, float]:
+        found = self._scores(self.eval_dataset)
+        if self.prepared.old:
+            found |= {f"old_{name}": value for name, value in self._scores(Rows(self.prepared.old)).items()}
+        return found
+
+    def _scores(self, rows: Any) -> dict[str, float]:
+        order = sorted(range(len(rows)), key=lambda row: len(rows.encoded[row].input_ids))
+        size = self.args.per_device_eval_batch_size
+        total = math.ceil(len(order) / size)
+        collate: Any = self.data_collator
+        batches = (
+            {
+                key: value.to(self.args.device)
+                for key, value in collate([rows[i] for i in order[at : at + size]]).items()
+            }
+            for at in range(0, len(order), size)
+        )
+
+        def step(done: int) -> None:
+            self.callback_handler.on_prediction_step(self.args, self.state, self.control, done=done, total=total)
+
+        was_training = self.model.training
+        self.model.eval()
+        try:
+            with torch.inference_mode():
+                return self.scores(batches, step)
+        finally:
+            self.model.train(was_training)
+
+
+class _AfterStep(TrainerCallback):
+    """Lets the method have its word after each update, gradients still there."""
+
+    def __init__(self, trainer: StudioTrainer) -> None:
+        self.trainer = trainer
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        trainer = self.trainer
+        trainer.extras |= trainer.method.after_step(trainer.model, state.global_step + 1)
+
+
+def arguments(
+    training: Any, *, rows: int, held_out: int, device: str, dtype: str, seed: int, output_dir: str
+) -> TrainingArguments:
+    """TrainingArguments for `training` (a TrainingSettings) over `rows` rows, scored on `held_out` others.
+
+    `dtype` is the base's number format.
+    """
+    steps = planned_steps(training, rows)
+    return TrainingArguments(
+        output_dir=output_dir,
+        max_steps=steps,
+        per_device_train_batch_size=training.per_device_train_batch_size,
+        per_device_eval_batch_size=training.per_device_train_batch_size,
+        gradient_accumulation_steps=training.gradient_accumulation_steps,
+        learning_rate=training.learning_rate,
+        lr_scheduler_type=training.lr_scheduler_type,
+        warmup_steps=training.warmup_steps,
+        weight_decay=training.weight_decay,
+        max_grad_norm=training.max_grad_norm,
+        optim=training.optim,
+        gradient_checkpointing=training.gradient_checkpointing,
+        # float32 weights that learn compute in bfloat16 where a GPU does: half the time, the same updates.
+        bf16=device == "cuda" and dtype == "float32" and training.dtype == "auto" and torch.cuda.is_bf16_supported(),
+        eval_strategy="steps" if held_out else "no",
+        eval_steps=training.eval_steps or max(1, math.ceil(steps / EVALUATIONS)),
+        save_strategy="no",
+        logging_steps=1,
+        logging_nan_inf_filter=False,  # a loss that is not a number must be seen
+        include_num_input_tokens_seen="non_padding",
+        label_names=["labels"],
+        remove_unused_columns=False,
+        dataloader_pin_memory=device == "cuda",
+        disable_tqdm=True,
+        report_to="none",
+        use_cpu=device == "cpu",
+        seed=seed,
+    )
+
+
+def planned_steps(training: Any, rows: int) -> int:
+    """Optimiser updates that `training` asks for over `rows` rows; max_steps counts before the epochs."""
+    per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    return training.max_steps or max(1, math.ceil(math.ceil(rows / per_step) * training.num_train_epochs))
