@@ -96,6 +96,30 @@ class AnswersScored(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class LabelsScored(Event):
+    """The tuned model labelled the held-out rows; one entry per head.
+
+    A head: {"name", "kind": "classes" | "labels" | "number", "labels": [str], "rows": int,
+    "metrics": {name: value}, "baseline": {name: value} of the constant answer that is right most often
+    (the mean, for numbers), "confusion": [[int]] with a row per right label and a column per predicted one,
+    "per_label": [{"label", "precision", "recall", "f1", "rows"}]}.
+    An example: {"text", "head", "right", "predicted", "probability"}; wrong ones come first.
+    """
+
+    heads: list[dict[str, Any]]
+    examples: list[dict[str, Any]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class VocabularyExtended(Event):
+    """Terms of the data became tokens of their own."""
+
+    terms: list[dict[str, Any]]  # {"term", "count": of occurrences, "pieces": tokens it took before}
+    tokens_before: int  # of the training rows
+    tokens_after: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class Note(Event):
     """Something the person should know; training goes on."""
 

@@ -53,6 +53,8 @@ class State:
     model: events.ModelReady | None = None
     saved: events.Saved | None = None
     answers: events.AnswersScored | None = None
+    labels: events.LabelsScored | None = None
+    vocabulary: events.VocabularyExtended | None = None
     first_eval: dict[str, float] | None = None
     last_eval: dict[str, float] | None = None
     notes: list[str] = field(default_factory=list)
@@ -151,6 +153,10 @@ class _View:
                 self.points.append(Point(event.step, metrics))
             case events.AnswersScored():
                 state.answers = event
+            case events.LabelsScored():
+                state.labels = event
+            case events.VocabularyExtended():
+                state.vocabulary = event
             case events.Saved():
                 state.saved = event
             case events.Note():
