@@ -91,6 +91,8 @@ class Point:
 
     step: int
     metrics: dict[str, float]
+    seconds: float  # of training so far
+    tokens: int  # seen so far
 
 
 class _View:
@@ -145,12 +147,14 @@ class _View:
                 state.phase, state.done, state.total, state.unit = "Training", event.step, event.total_steps, "steps"
                 state.step, state.total_steps = event.step, event.total_steps
                 state.seconds, state.tokens, state.metrics = event.seconds, event.tokens, _numbers(event.metrics)
-                self.points.append(Point(event.step, _numbers(event.metrics)))
+                self.points.append(Point(event.step, _numbers(event.metrics), event.seconds, event.tokens))
             case events.EvalDone():
                 metrics = _numbers(event.metrics)
                 state.first_eval = state.first_eval or metrics or None
                 state.last_eval = metrics or state.last_eval
-                self.points.append(Point(event.step, metrics))
+                # The base model was scored before the first step, whenever its scores came.
+                seen = (state.seconds, state.tokens) if event.step else (0.0, 0)
+                self.points.append(Point(event.step, metrics, *seen))
             case events.AnswersScored():
                 state.answers = event
             case events.LabelsScored():
@@ -234,6 +238,13 @@ class Store:
     def states(self, limit: int = 100) -> list[State]:
         """The newest runs, newest first."""
         return [self.state(folder.id) for folder in self.workspace.run_folders()[:limit]]
+
+    def points(self, run_id: str) -> list[Point]:
+        """Every row of a run's curves so far. Raises RunError where there is no such run."""
+        view = self._view(run_id)
+        with view.lock:
+            view.refresh()
+            return list(view.points)
 
     def curves(self, run_id: str, since: int = 0) -> dict[str, Any]:
         """What a page that has seen `since` points still lacks.
