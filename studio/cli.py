@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import shutil
 import signal
@@ -14,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from studio import __version__, events
 from studio.config import read_config
@@ -130,6 +132,21 @@ def _outcome(store: Store, folder: RunFolder) -> int:
     return 1 if state.status == "failed" else 0
 
 
+_SCORES = (
+    ("eval_loss", "held-out loss"),
+    ("eval_old_loss", "loss on old data"),
+    ("eval_accuracy", "accuracy"),
+    ("eval_f1", "F1"),
+)
+
+
+def _head_line(head: dict[str, Any]) -> str:
+    """How well one head labels held-out rows, beside the constant answer that is right most often."""
+    base = head["baseline"]
+    shown = (f"{name} {value:.3f} ({base.get(name, math.nan):.3f})" for name, value in head["metrics"].items())
+    return f"{head['name']}: {head['rows']} held-out rows, tuned (constant answer): {', '.join(shown)}"
+
+
 class _Teller:
     """Events as lines for a terminal, a step's at most once a second."""
 
@@ -164,11 +181,19 @@ class _Teller:
                     f"{event.metrics['tokens_per_second']:.0f} tokens/s  {left:.0f} s left"
                 )
             case events.EvalDone():
-                which = "base model" if event.step == 0 else f"step {event.step}"
-                return f"held-out loss {event.metrics['eval_loss']:.3f} ({which})"
+                which = "before training" if event.step == 0 else f"step {event.step}"
+                found = (f"{said} {event.metrics[name]:.3f}" for name, said in _SCORES if name in event.metrics)
+                return f"{', '.join(found)} ({which})"
             case events.AnswersScored():
                 changes = (f"{name} {event.base[name]:.0%} -> {event.tuned[name]:.0%}" for name in event.tuned)
                 return f"{event.rows} held-out answers, base -> tuned: {', '.join(changes)}"
+            case events.LabelsScored():
+                return "; ".join(map(_head_line, event.heads))
+            case events.VocabularyExtended():
+                return (
+                    f"{len(event.terms)} terms became tokens: the training rows take {event.tokens_after:,} tokens, "
+                    f"{event.tokens_before:,} before."
+                )
             case events.Note():
                 return f"Note: {event.text}"
         return ""

@@ -93,6 +93,7 @@ class AnswersScored(Event):
     base: dict[str, float]  # metric -> mean over rows, 0 to 1
     tuned: dict[str, float]
     examples: list[dict[str, str]]  # prompt, reference, base, tuned
+    left_out: int = 0  # conversations longer than the model reads
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from studio import events
 from studio.data.library import title_of
 from studio.errors import RunError
 from studio.methods import methods
+from studio.objectives import objectives
 from studio.workspace import RunFolder, Workspace
 
 FIRST_POINTS = 500  # of a curve sent to a page that has none yet; more than it has pixels to show them
@@ -55,8 +56,9 @@ class State:
     answers: events.AnswersScored | None = None
     labels: events.LabelsScored | None = None
     vocabulary: events.VocabularyExtended | None = None
-    first_eval: dict[str, float] | None = None
+    first_eval: dict[str, float] | None = None  # at step 0; None where that was not scored
     last_eval: dict[str, float] | None = None
+    curves: list[str] = field(default_factory=list)  # names of those that there are, in order of their coming
     notes: list[str] = field(default_factory=list)
     problem: str = ""
     remedy: str = ""
@@ -65,6 +67,12 @@ class State:
     @property
     def active(self) -> bool:
         return self.status in ACTIVE
+
+    @property
+    def writes(self) -> bool:
+        """Whether its model writes text, and can be talked to."""
+        objective = objectives().get(str(self.config.get("objective", {}).get("name", "")))
+        return objective is None or objective.writes
 
     @property
     def remaining(self) -> float | None:
@@ -147,14 +155,15 @@ class _View:
                 state.phase, state.done, state.total, state.unit = "Training", event.step, event.total_steps, "steps"
                 state.step, state.total_steps = event.step, event.total_steps
                 state.seconds, state.tokens, state.metrics = event.seconds, event.tokens, _numbers(event.metrics)
-                self.points.append(Point(event.step, _numbers(event.metrics), event.seconds, event.tokens))
+                self._draw(Point(event.step, state.metrics, event.seconds, event.tokens))
             case events.EvalDone():
                 metrics = _numbers(event.metrics)
-                state.first_eval = state.first_eval or metrics or None
+                if event.step == 0:
+                    state.first_eval = metrics or None
                 state.last_eval = metrics or state.last_eval
                 # The base model was scored before the first step, whenever its scores came.
                 seen = (state.seconds, state.tokens) if event.step else (0.0, 0)
-                self.points.append(Point(event.step, metrics, *seen))
+                self._draw(Point(event.step, metrics, *seen))
             case events.AnswersScored():
                 state.answers = event
             case events.LabelsScored():
@@ -169,6 +178,11 @@ class _View:
                 state.problem, state.remedy = event.problem, event.remedy
         if isinstance(event, events.TERMINAL):
             state.ended = event.time
+
+    def _draw(self, point: Point) -> None:
+        self.points.append(point)
+        known = self.state.curves
+        known += [name for name in point.metrics if name not in known]
 
     def _judge(self) -> None:
         state = self.state

@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from studio.errors import ModelError
 from studio.evaluation.metrics import score
-from studio.models.generate import answer_batch
+from studio.models.generate import answer_batch, fits
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class Comparison:
     base: dict[str, float]
     tuned: dict[str, float]
     examples: list[dict[str, str]]
+    left_out: int  # conversations longer than the model reads
 
 
 def compare(
@@ -28,9 +30,17 @@ def compare(
     stop: Callable[[], bool],
     progress: Callable[[int, int], None],
 ) -> Comparison:
-    """Greedy answers to all but the last message of each conversation, which is the reference."""
-    prompts = [messages[:-1] for messages in conversations]
-    references = [messages[-1]["content"] for messages in conversations]
+    """Greedy answers to all but the last message of each conversation, which is the reference.
+
+    Raises ModelError where no conversation leaves room for an answer.
+    """
+    kept = [messages for messages in conversations if fits(model, tokenizer, messages[:-1], max_new_tokens)]
+    if not kept:
+        raise ModelError(
+            "Every held-out conversation is longer than the model reads.", remedy="Lower 'Answer length at most'."
+        )
+    prompts = [messages[:-1] for messages in kept]
+    references = [messages[-1]["content"] for messages in kept]
     total = 2 * len(prompts)
 
     def answers(adapter: bool, before: int) -> list[str]:
@@ -50,4 +60,4 @@ def compare(
         {"prompt": prompt[-1]["content"], "reference": reference, "base": was, "tuned": now}
         for prompt, reference, was, now in zip(prompts, references, base, tuned, strict=True)
     ]
-    return Comparison(score(references, base), score(references, tuned), examples)
+    return Comparison(score(references, base), score(references, tuned), examples, len(conversations) - len(kept))

@@ -94,6 +94,12 @@ def answer_batch(
     return answers
 
 
+def fits(model: Any, tokenizer: Any, messages: Messages, max_new_tokens: int) -> bool:
+    """Whether the model reads that much and an answer behind it."""
+    reads = _reads(model)
+    return reads is None or len(_encode(tokenizer, messages)) + max_new_tokens <= reads
+
+
 @contextlib.contextmanager
 def answering(model: Any, *, adapter: bool) -> Iterator[None]:
     """Inference and eval mode, the adapter switched off unless wanted; all is restored behind it."""
@@ -153,8 +159,12 @@ def _encode(tokenizer: Any, messages: Messages) -> list[int]:
     return tokenizer(text, add_special_tokens=False)["input_ids"]  # the template wrote them already
 
 
+def _reads(model: Any) -> int | None:
+    return getattr(model.config, "max_position_embeddings", None)
+
+
 def _check_length(model: Any, ids: list[int], max_new_tokens: int) -> None:
-    reads = getattr(model.config, "max_position_embeddings", None)
+    reads = _reads(model)
     if reads is not None and len(ids) + max_new_tokens > reads:
         raise ModelError(
             f"The conversation has {len(ids)} tokens; with {max_new_tokens} more for the answer "

@@ -79,8 +79,9 @@ class NextToken(Objective):
             progress=ending.progress,
         )
         return AnswersScored(
-            rows=len(ending.conversations),
+            rows=len(result.examples),
             base=result.base,
             tuned=result.tuned,
             examples=result.examples[:EXAMPLES_KEPT],
+            left_out=result.left_out,
         )
