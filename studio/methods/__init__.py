@@ -7,9 +7,20 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from studio.catalog import Entry, discover
+from studio.methods._layers import chosen_layers
 from studio.models.structure import Structure
 
 Part = Callable[[Any], Any]  # model → a scalar tensor that is added to the loss, in nats
+
+# In the order in which lists show them.
+FAMILIES = {
+    "usual": "The usual choices",
+    "update": "Other updates beside frozen weights",
+    "weights": "Some of the model's own weights",
+    "inserted": "Layers and scales put in between",
+    "prompt": "Learnt prompts",
+    "teaching": "To read and learn from",
+}
 
 
 class Method(Entry):
@@ -18,6 +29,8 @@ class Method(Entry):
     paper: ClassVar[str]  # who, when, where
     when: ClassVar[str]  # when to choose it, in a sentence or two
     cost: ClassVar[str]  # what it costs beside LoRA: time, memory, size on disk
+    family: ClassVar[str] = "update"  # where lists show it: a key of FAMILIES
+    picks: ClassVar[str] = "target_modules"  # the setting that names layers, in methods that have it
     learning_rate: ClassVar[float] = 2e-4  # what suits it, where a person sets none
     dtype: ClassVar[str] = "auto"  # number format of the base where a person sets none
     merges: ClassVar[bool] = True  # its update can be written into the base's own weights
@@ -30,6 +43,15 @@ class Method(Entry):
 
     def check(self, structure: Structure) -> None:
         """Raise ConfigError where the settings cannot fit a model of that structure. Imports no torch."""
+
+    def matched(self, structure: Structure) -> list[str]:
+        """Full names of the layers, or of the weights, that the settings mean. Raises ConfigError for none."""
+        named = getattr(self, self.picks, None)
+        return [] if named is None else list(chosen_layers(named, structure.linear()))
+
+    def trainable(self, structure: Structure) -> int | None:
+        """How many weights will learn; None: known only once the model is loaded."""
+        return None
 
     def check_machine(self) -> None:
         """Raise ConfigError where this machine lacks what the method needs. Imports no torch."""
@@ -60,8 +82,10 @@ class Method(Entry):
 
 
 def methods() -> dict[str, type[Method]]:
-    """Key → settings class of every method there is."""
-    return discover(sys.modules[__name__], Method)  # pyright: ignore[reportReturnType]
+    """Key → settings class of every method there is, families together."""
+    found: dict[str, type[Method]] = discover(sys.modules[__name__], Method)  # pyright: ignore[reportAssignmentType]
+    order = list(FAMILIES)
+    return dict(sorted(found.items(), key=lambda item: order.index(item[1].family)))
 
 
 def task_type(model: Any) -> str:
