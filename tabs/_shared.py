@@ -14,10 +14,12 @@ from typing import Any
 import gradio as gr
 
 from studio.data.draft import Desk
+from studio.data.library import names
 from studio.errors import StudioError
 from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
+from studio.models.catalog import SUGGESTIONS, fits, free_memory
 from studio.querier import Querier
 from studio.responder import Responder
 from studio.store import State, Store
@@ -34,7 +36,8 @@ HEARD: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 class Page:
     """The page's world: the engine behind it and the few values through which tabs meet.
 
-    `run` is the id of the run this browser looks at, `source` the data set it would train on next.
+    `run` is the id of the run this browser looks at, `source` the data set it would train on next, `wanted` a
+    config to put into the Train tab's form, `overlay` the ids of runs to lay over one another.
     """
 
     workspace: Workspace
@@ -48,6 +51,8 @@ class Page:
     tabs: gr.Tabs
     run: gr.State
     source: gr.State
+    wanted: gr.State
+    overlay: gr.State
 
 
 def said(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -94,6 +99,25 @@ def _when(state: State) -> str:
     day, clock = state.id[:8], state.id[9:13]
     began = f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:]}"
     return began if state.active else f"{began} · {state.status}"
+
+
+def model_choices() -> list[tuple[str, str]]:
+    """The suggested models as dropdown choices, with their size, licence and whether they fit here."""
+    free = free_memory()
+    return [
+        (f"{each.title} · {each.parameters / 1e6:,.0f} M · {each.licence} · {fits(each.parameters, free)}", each.model)
+        for each in SUGGESTIONS
+    ]
+
+
+def source_choices(workspace: Workspace) -> list[tuple[str, str]]:
+    """One's own data sets and the samples as dropdown choices."""
+    return [(f"{each.title} ({each.kind})", each.name) for each in names(workspace)]
+
+
+def refusal(error: StudioError) -> str:
+    """What is wrong and what to do, where a person fills in a form."""
+    return f'<p class="fault" role="alert"><strong>{escaped(error.problem)}</strong> {escaped(error.remedy)}</p>'
 
 
 def escaped(text: object) -> str:

@@ -39,7 +39,7 @@ from studio.querier import Querier
 from studio.responder import Responder
 from studio.store import Store
 from studio.workspace import Workspace
-from tabs import _downloads, _live
+from tabs import _downloads, _live, _versus
 from tabs._shared import QUIET, Page
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -68,9 +68,11 @@ def build(
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         gr.HTML('<header class="studio"><h1>Finetune Studio</h1></header>', apply_default_css=False)
-        run, source = gr.State(""), gr.State("")  # not inside the strip, which counts its children
+        # Not inside the strip, which counts its children.
+        run, source, wanted, overlay = gr.State(""), gr.State(""), gr.State(None), gr.State([])
         with gr.Tabs(elem_id="tabs") as strip:
-            page = Page(workspace, store, jobs, responder, inspector, examiner, querier, Desk(), strip, run, source)
+            engine = (workspace, store, jobs, responder, inspector, examiner, querier, Desk())
+            page = Page(*engine, strip, run, source, wanted, overlay)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
@@ -112,6 +114,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.jobs = jobs
     app.include_router(_live.router(store, jobs))
+    app.include_router(_versus.router(store, jobs))
     app.include_router(_downloads.router(workspace))
     app.add_middleware(SameOrigin)
     app.add_middleware(CORSMiddleware, allow_origins=[])

@@ -8,13 +8,12 @@ from typing import Any
 import gradio as gr
 
 from studio.config import RunConfig
-from studio.data.library import names
 from studio.errors import StudioError
 from studio.models.catalog import SUGGESTIONS, fits, free_memory
 from studio.preflight import check
 from studio.workspace import Workspace, default_root
 from tabs._form import ConfigForm
-from tabs._shared import PRIVATE, QUIET, Page, escaped, said
+from tabs._shared import PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
 
 TITLE = "Train"
 ORDER = 30
@@ -25,7 +24,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Row():
         with gr.Column(scale=3, min_width=340):
             model = gr.Dropdown(
-                _model_choices(),
+                model_choices(),
                 value="starter",
                 allow_custom_value=True,
                 label="Model",
@@ -33,7 +32,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 info="One of these, any Hub id such as Qwen/Qwen3-0.6B, or the path of a local folder.",
             )
             source = gr.Dropdown(
-                _source_choices(page.workspace),
+                source_choices(page.workspace),
                 value="customer_messages",
                 label="Data set",
                 elem_id="train-source",
@@ -70,45 +69,34 @@ def build(page: Page, tab: gr.Tab) -> None:
             config = read(*raw)
             check(config, page.workspace)
         except StudioError as error:
-            return _refusal(error), gr.skip(), gr.Button(interactive=False)
+            return refusal(error), gr.skip(), gr.Button(interactive=False)
         return _verdict(config), config.to_yaml(), gr.Button(interactive=True)
 
     def begin(*raw: Any) -> Any:
         return page.jobs.submit(read(*raw)), gr.Tabs(selected="curves")
 
     def arrive(wanted: str, current: str) -> Any:
-        choices = _source_choices(page.workspace)
+        choices = source_choices(page.workspace)
         known = [value for _, value in choices]
         chosen = next((each for each in (wanted, current) if each in known), known[0])
         return gr.Dropdown(choices, value=chosen), ""
+
+    def take(wanted: dict[str, Any]) -> Any:
+        config = RunConfig.parse(wanted)
+        return [config.model, gr.skip(), *form.values(config)]  # its data set comes by way of page.source
 
     shown = [verdict, yaml, start]
     gr.on([model.change, source.change], plan, fields, shown, **QUIET, trigger_mode="always_last")
     form.on_change(plan, fields, shown)
     start.click(said(begin), fields, [page.run, page.tabs], **PRIVATE)
+    page.wanted.change(take, page.wanted, fields, **QUIET)
     tab.select(arrive, [page.source, source], [source, page.source], **QUIET).then(plan, fields, shown, **QUIET)
-
-
-def _model_choices() -> list[tuple[str, str]]:
-    free = free_memory()
-    return [
-        (f"{each.title} · {each.parameters / 1e6:,.0f} M · {each.licence} · {fits(each.parameters, free)}", each.model)
-        for each in SUGGESTIONS
-    ]
-
-
-def _source_choices(workspace: Workspace) -> list[tuple[str, str]]:
-    return [(f"{each.title} ({each.kind})", each.name) for each in names(workspace)]
 
 
 def _command(workspace: Workspace) -> str:
     own = workspace.root != Workspace(default_root()).root
     where = f"--workspace {shlex.quote(str(workspace.root))} " if own else ""
     return f"finetune-studio {where}train run.yaml"
-
-
-def _refusal(error: StudioError) -> str:
-    return f'<p class="fault" role="alert"><strong>{escaped(error.problem)}</strong> {escaped(error.remedy)}</p>'
 
 
 def _verdict(config: RunConfig) -> str:

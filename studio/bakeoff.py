@@ -1,0 +1,292 @@
+"""Bake-offs: runs that differ in their method only, and the table of what each cost and brought.
+
+A bake-off is the `comparison` id that its runs' configs share; nothing else is kept of it.
+"""
+
+from __future__ import annotations
+
+import csv
+import functools
+import itertools
+import json
+import secrets
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from studio.config import RunConfig
+from studio.data.export import neutral
+from studio.data.library import title_of
+from studio.errors import ConfigError, StudioError
+from studio.evaluation.metrics import LABELS
+from studio.jobs import Jobs
+from studio.methods import methods
+from studio.preflight import check
+from studio.store import State, Store
+from studio.workspace import Workspace
+
+PRESET = ("lora", "dora", "adalora", "ia3", "bottleneck", "full")  # ticked at first, where they exist
+TIE = 0.01  # qualities this close, relative to the better one, count as equal: held-out rows are few
+MAIN_SCORES = ("field_accuracy", "token_f1", "macro_f1", "f1", "accuracy", "r2")  # the first that was measured
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the table, in words."""
+
+    key: str  # of Row
+    title: str
+    help: str
+    unit: str = ""
+    better: Literal["low", "high", ""] = ""
+
+
+COLUMNS = (
+    Column("trainable", "Learns", "How many weights the method learns.", "weights", "low"),
+    Column("share", "Share", "What part of the model's weights that is.", "%", "low"),
+    Column("rate", "Learning rate", "What the run learnt at: as set, or what suits the method."),
+    Column(
+        "memory",
+        "Peak memory",
+        "The most the run held at once, loading included: on the GPU where there is one, else of its process.",
+        "GB",
+        "low",
+    ),
+    Column(
+        "step_seconds",
+        "Step",
+        "Median time of an update; the first, which is slower, is left out.",
+        "s",
+        "low",
+    ),
+    Column("base_loss", "Base loss", "Held-out loss before the first step.", "nats"),
+    Column("loss", "Final loss", "Held-out loss of what is saved, on rows never trained on.", "nats", "low"),
+    Column(
+        "best_loss",
+        "Best loss",
+        "The lowest held-out loss on the way. Lower than the final one: it began to learn by heart.",
+        "nats",
+        "low",
+    ),
+    Column("score", "Task score", "How good its answers or labels are on held-out rows, from 0 to 1.", "", "high"),
+    Column("size", "Adapter", "Size on disk of what was learnt.", "MB", "low"),
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run of a bake-off. None: not known yet, or there is nothing to measure it on."""
+
+    id: str
+    method: str  # its title
+    status: str
+    progress: float  # 0..1
+    problem: str
+    trainable: int | None
+    share: float | None  # percent
+    rate: float | None
+    memory: float | None  # GB
+    step_seconds: float | None
+    base_loss: float | None
+    loss: float | None
+    best_loss: float | None
+    score: float | None
+    score_name: str
+    size: float | None  # MB
+
+
+def configs(base: RunConfig, keys: Sequence[str], comparison: str = "") -> list[RunConfig]:
+    """`base` once for each method, at that method's defaults: same data, order of rows, budget and seed."""
+    values = {**base.to_dict(), "comparison": comparison}
+    return [RunConfig.parse({**values, "method": {"name": key}}) for key in dict.fromkeys(keys)]
+
+
+def checked(wanted: Sequence[RunConfig], workspace: Workspace) -> list[RunConfig]:
+    """All of them as preflight settles them. Raises StudioError where any cannot run: a table with a hole
+    in it, noticed an hour later, is not what anybody asked for.
+    """
+    if len(wanted) < 2:
+        raise ConfigError("A bake-off compares methods, and fewer than two are chosen.", remedy="Choose two or more.")
+    settled, refused = [], {}
+    for config in wanted:
+        try:
+            settled.append(check(config, workspace))
+        except StudioError as error:
+            refused[config.method.title] = error
+    if not refused:
+        return settled
+    first = next(iter(refused.values()))
+    if len(refused) == len(wanted) and len({error.problem for error in refused.values()}) == 1:
+        raise first  # it is not about the methods
+    said = " ".join(f"{title}: {error.problem}" for title, error in refused.items())
+    raise ConfigError(
+        f"Not every method can run here, so nothing was started. {said}",
+        remedy=f"Leave out {' and '.join(refused)}. Or: {first.remedy}",
+    )
+
+
+def start(jobs: Jobs, base: RunConfig, keys: Sequence[str]) -> str:
+    """Queue a run for each method; their comparison's id. Raises StudioError before anything is queued."""
+    comparison = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
+    for config in checked(configs(base, keys, comparison), jobs.workspace):
+        jobs.submit(config)
+    return comparison
+
+
+def stop(jobs: Jobs, comparison: str) -> None:
+    """Ask all its runs to end, those that wait first: none may start meanwhile."""
+    for state in reversed(members(jobs.store, comparison)):
+        if state.active:
+            jobs.stop(state.id)
+
+
+def members(store: Store, comparison: str) -> list[State]:
+    """The runs of a bake-off in the order they were queued; none where there is no such."""
+    folders = store.workspace.run_folders() if comparison else []
+    found = [store.state(folder.id) for folder in folders if _comparison(folder.config) == comparison]
+    return sorted(found, key=lambda state: state.created)
+
+
+def comparisons(store: Store) -> list[tuple[str, str]]:
+    """What people call each bake-off and its id, newest first."""
+    found: dict[str, list[str]] = {}
+    for folder in store.workspace.run_folders():
+        if comparison := _comparison(folder.config):
+            found.setdefault(comparison, []).append(folder.id)
+    return [(_title(store, key, ids), key) for key, ids in sorted(found.items(), reverse=True)]
+
+
+@functools.lru_cache(maxsize=10_000)
+def _comparison(config: Path) -> str:
+    """Of the run with that config, which never changes once it is there."""
+    try:
+        return str(json.loads(config.read_text(encoding="utf-8")).get("comparison", ""))
+    except (OSError, ValueError, AttributeError):
+        return ""
+
+
+def _title(store: Store, comparison: str, ids: list[str]) -> str:
+    config = store.state(ids[0]).config
+    data = title_of(str(config.get("dataset", {}).get("source", "")), store.workspace)
+    day, clock = comparison[:8], comparison[9:13]
+    when = f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:]}"
+    return f"{len(ids)} methods · {config.get('model', '')} · {data} · {when}"
+
+
+# -- the table -------------------------------------------------------------------------------------------
+
+
+def table(store: Store, states: Sequence[State]) -> list[Row]:
+    """A row for each run, whatever is known of it so far."""
+    return [_row(store, state) for state in states]
+
+
+def _row(store: Store, state: State) -> Row:
+    points = store.points(state.id)
+    times = [0.0, *(point.seconds for point in points if "loss" in point.metrics)]
+    steps = [later - earlier for earlier, later in itertools.pairwise(times)]
+    losses = [point.metrics["eval_loss"] for point in points if point.step and "eval_loss" in point.metrics]
+    model, saved = state.model, state.saved
+    name, score = task_score(state)
+    method = str(state.config.get("method", {}).get("name", ""))
+    known = methods().get(method)
+    return Row(
+        id=state.id,
+        method=known.title if known else method,
+        status=state.status,
+        progress=_progress(state),
+        problem=state.problem if state.status == "failed" else "",
+        trainable=model.trainable_parameters if model else None,
+        share=100 * model.trainable_parameters / max(model.parameters, 1) if model else None,
+        rate=state.config.get("training", {}).get("learning_rate"),
+        memory=(saved.peak_memory or None) if saved else None,
+        step_seconds=statistics.median(steps[1:] or steps) if steps else None,
+        base_loss=next((p.metrics.get("eval_loss") for p in points if p.step == 0), None),
+        loss=losses[-1] if losses else None,
+        best_loss=min(losses, default=None),
+        score=score,
+        score_name=name,
+        size=saved.size / 1e6 if saved else None,
+    )
+
+
+def _progress(state: State) -> float:
+    if not state.active:
+        return 1.0
+    return state.step / state.total_steps if state.total_steps else 0.0
+
+
+def task_score(state: State) -> tuple[str, float | None]:
+    """What people call the main metric of the run's task and its value, the mean over heads; None before its end."""
+    if state.answers:
+        measured = [state.answers.tuned]
+    else:
+        measured = [head["metrics"] for head in state.labels.heads] if state.labels else []
+    for name in MAIN_SCORES:
+        if found := [metrics[name] for metrics in measured if metrics.get(name) is not None]:
+            return LABELS.get(name, name.replace("_", " ")).partition(":")[0], statistics.fmean(found)
+    return "", None
+
+
+def by_score(states: Sequence[State]) -> bool:
+    """Whether these runs give labels, which are judged by the task's score rather than by the loss."""
+    return any(task_score(state)[1] is not None for state in states if state.labels)
+
+
+def winner(rows: Sequence[Row], *, scored: bool = False) -> tuple[Row | None, str]:
+    """The best of the runs that went to their end, and why.
+
+    Judged by the final held-out loss, for that is of what was saved; `scored`, by the task's score.
+    Of those within 1 % of the best, the one with the smallest adapter wins.
+    """
+    key, what = ("score", "score") if scored else ("loss", "held-out loss")
+    ended = {row: value for row in rows if row.status == "done" and (value := getattr(row, key)) is not None}
+    if not ended:
+        return None, ""
+    best = (max if scored else min)(ended.values())
+    close = [row for row, value in ended.items() if abs(value - best) <= TIE * abs(best)]
+    chosen = min(close, key=lambda row: (row.size or 0.0, abs(ended[row] - best)))
+    name = chosen.score_name if scored else what
+    why = f"{chosen.method} has the {'highest' if scored else 'lowest'} {name}, {ended[chosen]:.3f}"
+    others = [row.method for row in close if row is not chosen]
+    if others:
+        why = (
+            f"{' and '.join([chosen.method, *others])} are within 1 % of the best {name}, {best:.3f}; "
+            f"of these {chosen.method} has the smallest adapter, {chosen.size or 0.0:.2g} MB"
+        )
+    left = sum(row.progress < 1 for row in rows)
+    return chosen, f"{why}{f', with {left} still to come' if left else ''}."
+
+
+def remaining(states: Sequence[State], now: float) -> float | None:
+    """Seconds until the last run's end, as the time so far tells; None where nothing does yet."""
+    done = sum(map(_progress, states)) / max(len(states), 1)
+    if not done or not any(state.active for state in states):
+        return None
+    return (now - min(state.created for state in states)) * (1 - done) / done
+
+
+def expected(store: Store, config: RunConfig, runs: int) -> float | None:
+    """Seconds that the updates of so many runs take, as the newest run alike tells; None where there is none."""
+    training = config.training
+    alike = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    for state in store.states():
+        used = state.config.get("training", {})
+        same = state.config.get("model") == config.model and all(used.get(k) == getattr(training, k) for k in alike)
+        if same and state.status == "done" and state.step and training.max_steps:
+            return state.seconds / state.step * training.max_steps * runs
+    return None
+
+
+def write_csv(rows: Sequence[Row], path: Path) -> None:
+    """The table as a spreadsheet reads it; no cell is run as a formula."""
+    with path.open("w", encoding="utf-8-sig", newline="") as file:
+        names = list(asdict(rows[0])) if rows else []
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for row in rows:
+            cells: list[Any] = list(asdict(row).values())
+            writer.writerow([neutral(cell) if isinstance(cell, str) else cell for cell in cells])
