@@ -8,7 +8,7 @@ from pathlib import Path
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.errors import ConfigError, DatasetError, RunError
-from studio.models.catalog import check_name, structure_of
+from studio.models.catalog import check_name, check_use, structure_of
 from studio.workspace import Workspace
 
 DISK_NEEDED = 500_000_000  # bytes; adapter, log and some air
@@ -27,6 +27,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             remedy="Free at least 500 MB (old runs are under 'runs'), or choose another folder with --workspace.",
         )
     check_name(config.model)
+    check_use(config.model, workspace.models, writes=config.objective.writes)
     opened = open_source(config.dataset.source, workspace, config.dataset.mapping(), config.dataset.version)
     known = type(config.objective).formats
     if known and opened.mapping.format not in known:

@@ -23,9 +23,10 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="session")
 def starter_model(pytestconfig: pytest.Config) -> Path:
     """The real starter model's folder; fetched once (93 MB) and kept in pytest's cache."""
-    from studio.models.starter import starter
+    from studio.models.bundled import fetched
+    from studio.models.starter import STARTER
 
-    return starter(pytestconfig.cache.mkdir("models"), lambda *_: None)  # pyright: ignore[reportOptionalMemberAccess]
+    return fetched(STARTER, pytestconfig.cache.mkdir("models"), lambda *_: None)  # pyright: ignore[reportOptionalMemberAccess]
 
 
 @pytest.fixture

@@ -10,15 +10,14 @@ from typing import Any, Literal
 import torch
 
 from studio.errors import ModelError
-from studio.models.catalog import Located
+from studio.models.catalog import BUNDLED, Located
 from studio.models.machine import cpu_has_bfloat16
+from studio.models.purpose import check_purpose
 from studio.models.quiet import no_bars
-from studio.models.starter import HUB_NAME
 from studio.models.tiny import tiny_model, tiny_tokenizer
 
 # Tokens that models reserve for padding or never write, in order of preference.
 _PADDING = ("<|endoftext|>", "<|finetune_right_pad_id|>", "<pad>", "[PAD]", "<unk>")
-_NOT_CAUSAL = ("ForMaskedLM", "ForSequenceClassification", "ForTokenClassification", "ForQuestionAnswering")
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,8 @@ def load(located: Located, placement: Placement, quantization: Any | None = None
             tokenizer = load_tokenizer(located.path, located.title, writes=writes)
     model.name_or_path = _public_name(located)
     _settle_padding(model, tokenizer)
+    if not writes:
+        _settle_body(model, tokenizer)
     _keep_trainable(model)
     return Loaded(model.eval(), tokenizer, placement, located, model.num_parameters())
 
@@ -104,7 +105,8 @@ def _public_name(located: Located) -> str:
     """What an adapter's config names as its base: something others can find, where there is such a thing."""
     if located.source == "folder":
         return str(located.path)
-    return {"starter": HUB_NAME, "tiny": "tiny"}.get(located.source, located.title)
+    bundled = BUNDLED.get(located.source)
+    return bundled.hub_name if bundled else "tiny" if located.source == "tiny" else located.title
 
 
 def _tiny(placement: Placement, quantization: Any | None, writes: bool) -> Any:
@@ -120,8 +122,7 @@ def _model(path: Path, title: str, placement: Placement, quantization: Any | Non
     """from_pretrained, without remote code or pickles. Raises ModelError, also for incomplete weights."""
     from transformers import AutoModel, AutoModelForCausalLM
 
-    if writes:
-        _check_causal(path, title)
+    _check_known(path, title, writes=writes)
     loader: Any = AutoModelForCausalLM if writes else AutoModel  # their stubs know no output_loading_info
     try:
         model, told = loader.from_pretrained(
@@ -136,16 +137,16 @@ def _model(path: Path, title: str, placement: Placement, quantization: Any | Non
         )
     except Exception as error:
         raise _loading_failed(title, error) from error
-    if told["missing_keys"]:
+    if missing := [name for name in told["missing_keys"] if writes or not name.startswith("pooler.")]:
         raise ModelError(
-            f"{title} lacks {len(told['missing_keys'])} of its weights, such as {min(told['missing_keys'])}.",
-            remedy="They would be random: fetch the model again, or choose one for text generation.",
+            f"{title} lacks {len(missing)} of its weights, such as {min(missing)}.",
+            remedy="They would be random: fetch the model again, or choose another one.",
         )
     return model
 
 
-def _check_causal(path: Path, title: str) -> None:
-    """Refuse what does not write text from left to right. Raises ModelError."""
+def _check_known(path: Path, title: str, *, writes: bool) -> None:
+    """Refuse an unknown architecture, and one that cannot do what is asked of it. Raises ModelError."""
     from transformers import AutoConfig
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as KNOWN
 
@@ -156,10 +157,10 @@ def _check_causal(path: Path, title: str) -> None:
             f"{title} has an architecture that this version of transformers does not know.",
             remedy="Update transformers, or choose another model.",
         ) from error
-    architectures = config.architectures or []
-    if config.model_type not in KNOWN or any(name.endswith(_NOT_CAUSAL) for name in architectures):
+    check_purpose(path, title, writes=writes)
+    if writes and config.model_type not in KNOWN:
         raise ModelError(
-            f"{title} is a {(architectures or [config.model_type])[0]}, which does not write text word after word.",
+            f"{title} is a {(config.architectures or [config.model_type])[0]}, which does not write text.",
             remedy="Choose a causal language model, such as the starter.",
         )
 
@@ -203,6 +204,18 @@ def _settle_padding(model: Any, tokenizer: Any) -> None:
     model.config.pad_token_id = tokenizer.pad_token_id
     if getattr(model, "generation_config", None) is not None:
         model.generation_config.pad_token_id = tokenizer.pad_token_id
+
+
+def _settle_body(model: Any, tokenizer: Any) -> None:
+    """An encoder has no positions beyond its window, so its tokenizer must know where to cut.
+
+    Its pooler goes: it is random where the checkpoint has none, and heads read the hidden states.
+    """
+    window = getattr(model.config, "max_position_embeddings", None)
+    if window and tokenizer.model_max_length > window:
+        tokenizer.model_max_length = window
+    if getattr(model, "pooler", None) is not None:
+        model.pooler = None
 
 
 def _keep_trainable(model: Any) -> None:

