@@ -81,15 +81,18 @@ def build(page: Page, tab: gr.Tab) -> None:
         chosen = next((each for each in (wanted, current) if each in known), known[0])
         return gr.Dropdown(choices, value=chosen), ""
 
-    def take(wanted: dict[str, Any]) -> Any:
+    def take(wanted: dict[str, Any] | None) -> Any:
+        if not wanted:
+            return [gr.skip()] * (len(fields) + 1)
         config = RunConfig.parse(wanted)
-        return [config.model, gr.skip(), *form.values(config)]  # its data set comes by way of page.source
+        # Its data set comes by way of page.source. None: the same may be wanted again after changes by hand.
+        return [config.model, gr.skip(), *form.values(config), None]
 
     shown = [verdict, yaml, start]
     gr.on([model.change, source.change], plan, fields, shown, **QUIET, trigger_mode="always_last")
     form.on_change(plan, fields, shown)
     start.click(said(begin), fields, [page.run, page.tabs], **PRIVATE)
-    page.wanted.change(take, page.wanted, fields, **QUIET)
+    page.wanted.change(take, page.wanted, [*fields, page.wanted], **QUIET)
     tab.select(arrive, [page.source, source], [source, page.source], **QUIET).then(plan, fields, shown, **QUIET)
 
 
