@@ -44,6 +44,10 @@ class Method(Entry):
     def check(self, structure: Structure) -> None:
         """Raise ConfigError where the settings cannot fit a model of that structure. Imports no torch."""
 
+    def pickable(self, structure: Structure) -> list[str]:
+        """Full names of the layers that the setting `picks` can name."""
+        return list(structure.linear()) if self.picks in type(self).model_fields else []
+
     def matched(self, structure: Structure) -> list[str]:
         """Full names of the layers, or of the weights, that the settings mean. Raises ConfigError for none."""
         named = getattr(self, self.picks, None)

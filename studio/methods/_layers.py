@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from studio.errors import ConfigError
@@ -45,6 +46,22 @@ def chosen_layers(target_modules: str, layers: Layers) -> Layers:
     return {layer: shape for layer, shape in layers.items() if any(_ends_with(layer, name) for name in wanted)}
 
 
+def names_for(chosen: Collection[str], layers: Collection[str]) -> str:
+    """The shortest text from which `chosen_layers` finds just `chosen` of `layers` again; '' for none of them."""
+    by_end: dict[str, set[str]] = {}
+    for layer in layers:
+        for end in _ends(layer):
+            by_end.setdefault(end, set()).add(layer)
+    names: list[str] = []
+    left = set(chosen)
+    for layer in layers:
+        if layer in left:
+            name = next(end for end in _ends(layer) if by_end[end] <= set(chosen) and not end.isdigit())
+            names.append(name)
+            left -= by_end[name]
+    return ", ".join(names)
+
+
 def check_rank(r: int, chosen: Layers) -> None:
     """Raise ConfigError for a rank above a layer's width: it learns nothing more than the width itself would."""
     if not chosen:
@@ -55,6 +72,12 @@ def check_rank(r: int, chosen: Layers) -> None:
         raise ConfigError(
             f"'Rank' is {r}, but {narrowest} is only {width} wide.", remedy=f"Lower it to {width} or less."
         )
+
+
+def _ends(layer: str) -> list[str]:
+    """Its name's ends at a dot, shortest first, such as q_proj, self_attn.q_proj, 0.self_attn.q_proj."""
+    parts = layer.split(".")
+    return [".".join(parts[start:]) for start in reversed(range(len(parts)))]
 
 
 def _ends_with(layer: str, name: str) -> bool:
