@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 import sys
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -11,6 +13,7 @@ from studio.methods._layers import chosen_layers
 from studio.models.structure import Structure
 
 Part = Callable[[Any], Any]  # model → a scalar tensor that is added to the loss, in nats
+ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")  # a paper's number, as `paper` holds it
 
 # In the order in which lists show them.
 FAMILIES = {
@@ -90,6 +93,11 @@ def methods() -> dict[str, type[Method]]:
     found: dict[str, type[Method]] = discover(sys.modules[__name__], Method)  # pyright: ignore[reportAssignmentType]
     order = list(FAMILIES)
     return dict(sorted(found.items(), key=lambda item: order.index(item[1].family)))
+
+
+def what_it_does(cls: type[Method]) -> str:
+    """The first paragraph of a method's docstring."""
+    return " ".join(inspect.getdoc(cls).partition("\n\n")[0].split())  # pyright: ignore[reportOptionalMemberAccess]
 
 
 def task_type(model: Any) -> str:
