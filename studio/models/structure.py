@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 from dataclasses import dataclass
 from pathlib import Path
 
 _NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "shared", "norm", "ln_")
+_NUMBER = re.compile(r"(.*?\.|)(\d+)\.")  # what stands before the first number of a name, and that number
 _LONGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
 
 
@@ -25,6 +27,21 @@ class Structure:
             if last == "weight" and len(shape) == 2 and not any(part in layer.lower() for part in _NOT_LINEAR):
                 found[layer] = (shape[0], shape[1])
         return found
+
+    def blocks(self) -> list[str]:
+        """What the names of each block's weights begin with, in order, such as 'model.layers.0.'; [] for none.
+
+        Blocks are the numbered group with the most members; a number within a block, such as that of an
+        expert, numbers no block.
+        """
+        groups: dict[str, set[int]] = {}
+        for name in self.weights:
+            if first := _NUMBER.match(name):
+                groups.setdefault(first[1], set()).add(int(first[2]))
+        if not groups:
+            return []
+        group = max(groups, key=lambda each: len(groups[each]))
+        return [f"{group}{number}." for number in sorted(groups[group])]
 
 
 def read_structure(folder: Path) -> Structure | None:
