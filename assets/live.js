@@ -4,29 +4,15 @@ const POLL_MS = 1000;
 const MOST_POINTS = 3000; // of a curve in the page; beyond, it asks for a thinned one again
 const STEPS = ["Queued", "Preparing", "Training", "Comparing", "Done"];
 const PLACE = { queued: 0, preparing: 1, training: 2, finishing: 3, done: 4 };
-const CHARTS = [
-  { key: "loss", title: "Loss", unit: "nats per token", wide: true, traces: [
-    { metric: "loss", name: "train, each step", color: "--live-a", width: 1, opacity: 0.35 },
-    { metric: "loss", name: "train, smoothed", color: "--live-a", width: 2.5, smooth: true },
-    { metric: "eval_loss", name: "held-out (step 0: base model)", color: "--live-b", width: 2.5, mode: "lines+markers" } ] },
-  { key: "lr", title: "Learning rate", traces: [{ metric: "learning_rate", name: "learning rate", color: "--live-a", width: 2 }] },
-  { key: "grad", title: "Gradient norm", traces: [{ metric: "grad_norm", name: "gradient norm", color: "--live-a", width: 1.5 }] },
-  { key: "speed", title: "Speed", unit: "tokens/s", traces: [{ metric: "tokens_per_second", name: "tokens/s", color: "--live-a", width: 1.5 }] },
-  { key: "memory", title: "Memory", unit: "GB", traces: [{ metric: "memory", name: "GB", color: "--live-a", width: 1.5 }] },
-];
+const REMEMBERED = "finetune-studio-curves"; // in localStorage: how the loss is drawn
 
 let run = "";
 let generation = 0;
+let charts = []; // as the server last sent them
+let view = { log: false, smooth: null, ...read(REMEMBERED) }; // smooth: the share of the past kept, null: as the steps suggest
 
 const find = (name) => element.querySelector(`[data-live="${name}"]`);
 const cssColor = (name) => getComputedStyle(element.querySelector(".live")).getPropertyValue(name).trim();
-
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text; // never innerHTML: this text comes from data and models
-  return node;
-}
 
 function duration(seconds) {
   if (seconds == null || !isFinite(seconds)) return "–";
@@ -35,54 +21,103 @@ function duration(seconds) {
   return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
 }
 
-const number = (value, digits) => (value == null ? "–" : Number(value).toLocaleString(undefined, { maximumFractionDigits: digits }));
-const percent = (value) => `${Math.round(100 * value)} %`;
+function read(key) {
+  try { return JSON.parse(localStorage.getItem(key)) || {}; } catch { return {}; } // storage may be forbidden
+}
 
 // -- plots --------------------------------------------------------------------------------------------
+
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); // Plotly reads some HTML; names come from data
 
 function layout(chart) {
   const ink = cssColor("--live-ink"), grid = cssColor("--live-grid");
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true };
+  const several = chart.lines.length > 1;
   return {
-    title: { text: chart.unit ? `${chart.title} <span style="font-size:0.8em">(${chart.unit})</span>` : chart.title, x: 0.01, font: { size: 14 } },
+    title: { text: plain(chart.title) + (chart.unit ? ` <span style="font-size:0.8em">(${chart.unit})</span>` : ""),
+      x: 0.01, y: 0.985, yanchor: "top", font: { size: 14 } },
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, family: "system-ui, sans-serif", size: 11 },
-    margin: { l: 48, r: 12, t: 34, b: chart.wide ? 46 : 32 }, xaxis: { ...axis, title: { text: chart.wide ? "step" : "", standoff: 6 }, rangemode: "tozero" }, yaxis: axis,
-    hovermode: "x unified", uirevision: run, showlegend: chart.traces.length > 1,
-    legend: { orientation: "h", x: 1, xanchor: "right", y: 1.12 },
+    margin: { l: 48, r: 12, t: several && !chart.wide ? 54 : 34, b: chart.wide ? 46 : 32 },
+    xaxis: { ...axis, title: { text: chart.wide ? "step" : "", standoff: 6 }, rangemode: "tozero" },
+    yaxis: { ...axis, ...(chart.bounds ? { range: chart.bounds } : {}), type: chart.key === "loss" && view.log ? "log" : "linear" },
+    hovermode: "x unified", uirevision: run, showlegend: several,
+    legend: { orientation: "h", x: chart.wide ? 1 : 0, xanchor: chart.wide ? "right" : "left", y: chart.wide ? 1.12 : 1.02, yanchor: chart.wide ? "auto" : "bottom" },
   };
 }
 
-function drawEmpty() {
-  for (const chart of CHARTS) {
-    const traces = chart.traces.map((trace) => ({
-      x: [], y: [], type: "scatter", mode: trace.mode || "lines", name: trace.name, opacity: trace.opacity || 1,
-      line: { color: cssColor(trace.color), width: trace.width }, marker: { size: 7, color: cssColor(trace.color) },
-    }));
-    Plotly.react(find(chart.key), traces, layout(chart), { displaylogo: false,
-      modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
-  }
+function place(chart) {
+  const plot = find(chart.key) || make("div", "chart");
+  plot.dataset.live = chart.key;
+  plot.classList.toggle("wide", chart.wide);
+  plot.classList.toggle("several", !chart.wide && chart.lines.length > 1);
+  return plot;
 }
 
-function smoothed(state, values) {
-  const kept = Math.max(0, Math.min(0.9, 1 - 12 / state.steps)); // a short run must not lag behind itself
-  return values.map((value) => (state.ema = state.ema === undefined ? value : kept * state.ema + (1 - kept) * value));
+// A plot drawn while its tab was hidden, or before its neighbours, has another size by now.
+const sizes = new ResizeObserver((seen) => seen.forEach((each) => each.target.data && Plotly.Plots.resize(each.target)));
+
+function drawEmpty() {
+  const box = find("charts"), wanted = charts.map(place);
+  for (const plot of [...box.children]) if (!wanted.includes(plot)) { sizes.unobserve(plot); Plotly.purge(plot); }
+  box.replaceChildren(...wanted);
+  charts.forEach((chart, at) => {
+    const traces = chart.lines.map((line) => ({
+      x: [], y: [], type: "scatter", mode: line.dots ? "lines+markers" : "lines", name: plain(line.name), opacity: line.opacity,
+      line: { color: cssColor(line.colour), width: line.width }, marker: { size: 7, color: cssColor(line.colour) },
+    }));
+    Plotly.react(wanted[at], traces, layout(chart), { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
+    sizes.observe(wanted[at]);
+  });
 }
+
+// The exponential moving average: `memory.ema` is where it stands.
+function smoothed(memory, values) {
+  const kept = view.smooth ?? suggested(memory.steps);
+  return values.map((value) => (memory.ema = memory.ema === undefined ? value : kept * memory.ema + (1 - kept) * value));
+}
+
+const suggested = (steps) => Math.max(0, Math.min(0.9, 1 - 12 / (steps || 1))); // a short run must not lag behind itself
 
 function extend(curves, memory) {
-  for (const chart of CHARTS) {
+  for (const chart of charts) {
     const xs = [], ys = [], indices = [];
-    chart.traces.forEach((trace, index) => {
-      const found = curves[trace.metric];
+    chart.lines.forEach((line, index) => {
+      const found = curves[line.metric];
       if (!found || !found[0].length) return;
       xs.push(found[0]);
-      ys.push(trace.smooth ? smoothed(memory, found[1]) : found[1]);
+      ys.push(line.smooth ? smoothed(memory, found[1]) : found[1]);
       indices.push(index);
     });
     if (indices.length) Plotly.extendTraces(find(chart.key), { x: xs, y: ys }, indices);
   }
 }
 
-const crowded = () => CHARTS.some((chart) => (find(chart.key)?.data || []).some((trace) => trace.x.length > MOST_POINTS));
+const crowded = () => charts.some((chart) => (find(chart.key)?.data || []).some((trace) => trace.x.length > MOST_POINTS));
+
+// How the loss is drawn: a person's choice, remembered by the browser.
+let memory = {};
+
+function showView() {
+  find("log").checked = view.log;
+  find("smooth").value = Math.round(100 * (view.smooth ?? suggested(memory.steps)));
+}
+
+function changeView(change) {
+  view = { ...view, ...change };
+  try { localStorage.setItem(REMEMBERED, JSON.stringify(view)); } catch { /* it is only not remembered */ }
+  const plot = find("loss"), lines = charts.find((chart) => chart.key === "loss")?.lines || [];
+  if (!plot?.data) return;
+  lines.forEach((line, index) => {
+    if (!line.smooth) return;
+    memory.ema = undefined;
+    const source = lines.findIndex((each) => each.metric === line.metric && !each.smooth);
+    Plotly.restyle(plot, { y: [smoothed(memory, plot.data[source].y)] }, [index]);
+  });
+  if ("log" in change) Plotly.relayout(plot, { "yaxis.type": view.log ? "log" : "linear", "yaxis.autorange": true });
+}
+
+find("log").addEventListener("change", (event) => changeView({ log: event.target.checked }));
+find("smooth").addEventListener("input", (event) => changeView({ smooth: event.target.value / 100 }));
 
 // -- state --------------------------------------------------------------------------------------------
 
@@ -114,7 +149,8 @@ function showTiles(state) {
     ["Tokens/s", number(state.metrics.tokens_per_second, 0)],
     ["Memory", state.metrics.memory == null ? "–" : `${number(state.metrics.memory, 2)} GB`],
     ["Train loss", number(state.metrics.loss, 3)],
-    ["Held-out loss", state.last_eval ? number(state.last_eval.eval_loss, 3) : "–"],
+    ["Held-out loss", number(state.last_eval?.eval_loss, 3)],
+    ...(state.last_eval?.eval_f1 == null ? [] : [["Held-out F1", percent(state.last_eval.eval_f1)]]),
   ];
   find("tiles").replaceChildren(...tiles.map(([label, value]) => {
     const tile = make("div", "tile");
@@ -144,7 +180,7 @@ function showActions(state) {
   if (box.dataset.wanted === wanted) return; // a button that is being pressed must not be replaced
   box.dataset.wanted = wanted;
   const buttons = { stop: ["Stop and save", "stop", false], kill: ["Stopping after this step … end it now", "kill", false],
-    chat: ["Talk to both models →", "chat", true] };
+    chat: [state.writes ? "Talk to both models →" : "Try it →", "chat", true] };
   box.replaceChildren(...(wanted ? [button(...buttons[wanted])] : []));
 }
 
@@ -163,66 +199,17 @@ function showMessages(state) {
   box.replaceChildren(...lines);
 }
 
-function bars(label, help, base, tuned) {
-  const row = make("div", "bars");
-  const name = make("div", "name", label);
-  name.title = help;
-  row.append(name);
-  for (const [who, value] of [["base", base], ["tuned", tuned]]) {
-    const line = make("div", `line ${who}`);
-    const fill = make("span", "fill");
-    fill.style.width = `${Math.max(0.5, 100 * value)}%`;
-    const track = make("span", "track");
-    track.append(fill);
-    line.append(make("span", "who", who), track, make("span", "value", percent(value)));
-    row.append(line);
-  }
-  return row;
+function showVocabulary(state) {
+  const box = find("vocabulary");
+  if (box.dataset.run === (state.vocabulary ? run : "")) return; // a list that was opened stays open
+  box.dataset.run = state.vocabulary ? run : "";
+  box.replaceChildren(...(state.vocabulary ? [terms(state.vocabulary)] : []));
 }
 
 function showResult(state) {
   const box = find("result");
-  const result = state.result;
-  box.hidden = !result;
-  if (!result) return;
-  box.replaceChildren(make("h3", "", "Was it worth it?"));
-  if (result.base_loss != null) {
-    const p = make("p", "headline");
-    p.append("Held-out loss ", make("strong", "", number(result.base_loss, 3)), " → ", make("strong", "", number(result.tuned_loss, 3)),
-      ` on rows it never trained on: ${result.verdict}`);
-    box.append(p);
-  }
-  if (!result.answers) return;
-  box.append(make("p", "", `Both models answered the same ${result.answers.rows} held-out prompts:`));
-  for (const metric of result.answers.metrics) box.append(bars(metric.label, metric.help, metric.base, metric.tuned));
-  const examples = result.answers.examples;
-  if (result.answers.shared_prompt) box.append(make("p", "muted", `Every prompt begins: ${result.answers.shared_prompt}`));
-  box.append(answers(examples.slice(0, 3)));
-  if (examples.length > 3) {
-    const more = make("details");
-    more.append(make("summary", "", `${examples.length - 3} more`), answers(examples.slice(3)));
-    box.append(more);
-  }
-}
-
-function answers(examples) {
-  const columns = [["prompt", "Prompt"], ["reference", "Right answer"], ["base", "Base model"], ["tuned", "Tuned model"]];
-  const table = make("table", "answers");
-  const head = table.createTHead().insertRow();
-  for (const [, title] of columns) head.append(make("th", "", title));
-  const body = table.createTBody();
-  for (const example of examples) {
-    const row = body.insertRow();
-    for (const [key, title] of columns) {
-      const right = key === "tuned" && example.tuned.trim() === example.reference.trim();
-      const cell = make("td", right ? "right" : "", example[key] || "(nothing)");
-      cell.dataset.title = title;
-      row.append(cell);
-    }
-  }
-  const scroll = make("div", "scroll");
-  scroll.append(table);
-  return scroll;
+  box.hidden = !state.result;
+  box.replaceChildren(...(state.result ? outcome(state.result) : []));
 }
 
 function show(state) {
@@ -231,7 +218,7 @@ function show(state) {
   chip.textContent = state.status;
   chip.className = `chip ${state.status}`;
   find("facts").textContent = state.facts;
-  showSteps(state); showProgress(state); showTiles(state); showActions(state); showMessages(state); showResult(state);
+  showSteps(state); showProgress(state); showTiles(state); showActions(state); showMessages(state); showVocabulary(state); showResult(state);
 }
 
 // -- loop ---------------------------------------------------------------------------------------------
@@ -242,10 +229,7 @@ async function follow(id) {
   element.querySelector(".live").classList.toggle("empty", !id);
   if (!id) return;
   while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
-  // A plot drawn while its tab was hidden, or before its neighbours, has another size by now.
-  const sizes = new ResizeObserver((seen) => seen.forEach((each) => each.target.data && Plotly.Plots.resize(each.target)));
-  CHARTS.forEach((chart) => sizes.observe(find(chart.key)));
-  let since = 0, memory = {}, drawn = false;
+  let since = 0, drawn = "";
   while (mine === generation && element.isConnected) {
     if (!document.hidden) {
       try {
@@ -253,7 +237,13 @@ async function follow(id) {
         if (mine !== generation) return;
         if (answer.status === 404) { find("phase").textContent = "This run is gone."; return; }
         const state = await answer.json();
-        if (!drawn || since === 0 || state.next < since) { drawEmpty(); memory = { steps: state.total_steps }; drawn = true; }
+        const wanted = JSON.stringify(state.charts);
+        if (drawn !== wanted && since) { drawn = wanted; since = 0; continue; } // other charts: all of it, from the start
+        if (drawn !== wanted || since === 0 || state.next < since) {
+          charts = state.charts; drawn = wanted; memory = { steps: state.total_steps };
+          drawEmpty();
+          showView();
+        }
         find("offline").hidden = true;
         extend(state.curves, memory);
         since = state.next;

@@ -11,12 +11,13 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from studio.errors import RunError
-from studio.evaluation.metrics import LABELS
 from studio.jobs import Jobs
 from studio.store import State, Store
-from tabs._shared import shared_beginning
+from tabs._charts import charts
+from tabs._result import result, vocabulary
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
+SCRIPTS = ("result.js", "live.js")
 PLOTLY_ROUTE = "/studio/plotly.js"
 HEAD = f'<script src="{PLOTLY_ROUTE}"></script>'
 
@@ -26,7 +27,7 @@ def panel() -> gr.HTML:
     return gr.HTML(
         "",
         html_template=(ASSETS / "live.html").read_text(encoding="utf-8"),
-        js_on_load=(ASSETS / "live.js").read_text(encoding="utf-8"),
+        js_on_load="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
         apply_default_css=False,
         elem_id="live",
     )
@@ -78,6 +79,7 @@ def payload(store: Store, run_id: str, since: int) -> dict[str, Any]:
         "remaining",
         "metrics",
         "last_eval",
+        "writes",
         "notes",
     )
     return {
@@ -88,6 +90,8 @@ def payload(store: Store, run_id: str, since: int) -> dict[str, Any]:
         "saved": state.saved is not None,
         "stopping": store.workspace.run(run_id).stop_flag.exists(),
         "result": None if state.active else result(state),
+        "vocabulary": vocabulary(state.vocabulary),
+        "charts": charts(state.curves),
         **curves,
     }
 
@@ -104,42 +108,9 @@ def facts(state: State) -> str:
             parts.append(f"{data.truncated_rows} cut off at the cut-off length")
         if data.skipped_rows:
             parts.append(f"{data.skipped_rows} left out, nothing to learn")
+    if saved := state.saved:
+        size = saved.size / 1e6
+        parts.append(f"{size:,.{0 if size >= 10 else 2}f} MB saved")
+        if saved.peak_memory:
+            parts.append(f"{saved.peak_memory:.2f} GB of memory at most")
     return " · ".join(parts)
-
-
-def result(state: State) -> dict[str, Any] | None:
-    """How the tuned model compares with its base, once the run has ended."""
-    found: dict[str, Any] = {"base_loss": None, "answers": None}
-    if state.first_eval and state.last_eval and state.saved:
-        base, tuned = state.first_eval["eval_loss"], state.last_eval["eval_loss"]
-        found |= {"base_loss": base, "tuned_loss": tuned, "verdict": verdict(base, tuned)}
-    if state.answers:
-        answers = state.answers
-        shared = shared_beginning([each["prompt"] for each in answers.examples])
-        found["answers"] = {
-            "rows": answers.rows,
-            "shared_prompt": shared,
-            "examples": [{**each, "prompt": each["prompt"][len(shared) :].strip()} for each in answers.examples],
-            "metrics": [
-                {
-                    "label": LABELS[name].partition(":")[0],
-                    "help": LABELS[name],
-                    "base": answers.base[name],
-                    "tuned": answers.tuned[name],
-                }
-                for name in answers.tuned
-            ],
-        }
-    return found if found["base_loss"] is not None or found["answers"] else None
-
-
-def verdict(base: float, tuned: float) -> str:
-    """What a change of loss means, without the number's jargon."""
-    ratio = tuned / base if base else 1.0
-    if ratio < 0.5:
-        return "it predicts the right answers far better than before."
-    if ratio < 0.95:
-        return "it predicts the right answers better than before."
-    if ratio <= 1.02:
-        return "it learnt little. More steps or a higher learning rate may help."
-    return "it got worse on new rows. Try a lower learning rate or fewer epochs."
