@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from studio.catalog import Entry
+from studio.catalog import Entry, key_of
 from studio.config import DatasetSettings, OldDataSettings, RunConfig, VocabularySettings
-from studio.methods import methods
+from studio.errors import StudioError
+from studio.methods import Method, methods
 from studio.objectives import objectives
 from studio.penalties import penalties
 from studio.settings import Facts, Settings, facts
@@ -21,7 +22,13 @@ def widget(fact: Facts) -> Component:
     """The component that edits one field."""
     label = f"{fact.label} ({fact.unit})" if fact.unit and fact.unit != fact.label.lower() else fact.label
     info = fact.help + (f" [{fact.source}]" if fact.source else "")
-    common: dict[str, Any] = {"label": label, "info": info, "interactive": True, "elem_classes": [f"field-{fact.name}"]}
+    common: dict[str, Any] = {
+        "label": label,
+        "info": info,
+        "interactive": True,
+        "min_width": 220,
+        "elem_classes": [f"field-{fact.name}"],
+    }
     if fact.kind == "bool":
         return gr.Checkbox(fact.default, **common)
     if fact.kind == "choice":
@@ -51,6 +58,15 @@ def value_of(fact: Facts, raw: Any) -> Any:
     return raw
 
 
+def shown(fact: Facts, value: Any) -> Any:
+    """A field's value as its widget shows it; `value_of` reads it back."""
+    written = fact.kind in ("text", "float") or fact.optional
+    slider = fact.step is not None and fact.minimum is not None and fact.maximum is not None
+    if fact.kind in ("bool", "choice") or slider or not written:
+        return value
+    return "" if value is None else f"{value}"
+
+
 class Group:
     """The widgets of one Settings class: the usual ones, then the advanced ones folded away."""
 
@@ -67,8 +83,7 @@ class Group:
     def _row(self, chosen: Sequence[Facts]) -> None:
         with gr.Row(elem_classes="fields"):
             for fact in chosen:
-                with gr.Column(min_width=220):
-                    self.widgets[fact.name] = widget(fact)
+                self.widgets[fact.name] = widget(fact)
 
     def components(self) -> list[Component]:
         return [self.widgets[fact.name] for fact in self.facts]
@@ -76,24 +91,38 @@ class Group:
     def parse(self, raw: Sequence[Any]) -> dict[str, Any]:
         return {fact.name: value_of(fact, value) for fact, value in zip(self.facts, raw, strict=True)}
 
+    def values(self, settings: Settings) -> list[Any]:
+        """What `components` show for these settings."""
+        return [shown(fact, getattr(settings, fact.name)) for fact in self.facts]
+
 
 class Choice:
-    """A catalog's dropdown and, under it, the group of whatever is chosen."""
+    """A catalog's dropdown and, under it, the group of whatever is chosen, which `about` may introduce.
 
-    def __init__(self, label: str, entries: Mapping[str, type[Entry]], chosen: str, elem_id: str) -> None:
+    The groups are tabs without a strip: only the chosen one is ever drawn, however many there are.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        entries: Mapping[str, type[Entry]],
+        chosen: str,
+        elem_id: str,
+        about: Callable[[Any], str] | None = None,
+    ) -> None:
         titles = [(f"{cls.title}: {cls.about}", key) for key, cls in entries.items()]
         self.name = gr.Dropdown(titles, value=chosen, label=label, interactive=True, elem_id=elem_id)
         self.groups: dict[str, Group] = {}
-        self._columns: list[gr.Column] = []
-        for key, cls in entries.items():
-            with gr.Column(visible=key == chosen) as column:
-                self.groups[key] = Group(cls, more=f"More about {cls.title}")
-            self._columns.append(column)
-        keys = list(entries)
+        with gr.Tabs(selected=chosen, elem_classes="choice") as groups:
+            for key, cls in entries.items():
+                with gr.Tab(cls.title, id=key):
+                    if about:
+                        gr.HTML(about(cls), apply_default_css=False, elem_classes="about")
+                    self.groups[key] = Group(cls, more=f"More about {cls.title}")
         self.name.change(
-            lambda name: [gr.Column(visible=key == name) for key in keys],
+            lambda name: gr.Tabs(selected=name),
             self.name,
-            self._columns,
+            groups,
             queue=False,
             show_progress="hidden",
             api_visibility="private",
@@ -111,13 +140,27 @@ class Choice:
             at = end
         return {"name": name}
 
+    def values(self, entry: Any) -> list[Any]:
+        """What `components` show for this entry; those of the others stay as they are."""
+        key = key_of(entry)
+        found: list[Any] = [key]
+        for name, group in self.groups.items():
+            found += group.values(entry) if name == key else [gr.skip()] * len(group.facts)
+        return found
+
 
 class ConfigForm:
-    """The whole of RunConfig except model and data set, which have widgets of their own."""
+    """The whole of RunConfig except model and data set, which have widgets of their own.
 
-    def __init__(self) -> None:
+    `about` introduces a method; `layers` builds what stands between the method and the rest.
+    """
+
+    def __init__(self, about: Callable[[type[Method]], str], layers: Callable[[], None]) -> None:
         defaults = RunConfig.parse({}).to_dict()
-        self.method = Choice("Method: which weights learn", methods(), defaults["method"]["name"], "train-method")
+        self.method = Choice(
+            "Method: which weights learn", methods(), defaults["method"]["name"], "train-method", about
+        )
+        layers()
         self.training = Group(TrainingSettings, more="More about training")
         with gr.Accordion("Objective, held-out rows and seed", open=False):
             self.objective = Choice(
@@ -158,6 +201,21 @@ class ConfigForm:
             trigger_mode="always_last",
         )
 
+    def pickers(self) -> dict[str, Component]:
+        """Method → the widget in which it names layers, for those that do."""
+        groups = self.method.groups
+        return {key: groups[key].widgets[cls.picks] for key, cls in methods().items() if cls.picks in cls.model_fields}
+
+    def chosen_method(self, raw: Sequence[Any]) -> Method:
+        """The method as far as it can be told: where a setting is refused, its defaults and the layers it names."""
+        values = self.method.parse(raw[: len(self.method.components())])
+        cls = methods()[values.pop("name")]
+        try:
+            return cls.parse(values)
+        except StudioError:
+            named = {cls.picks: values[cls.picks] or ""} if cls.picks in values else {}
+            return cls().model_copy(update=named)
+
     def config(self, model: str, source: str, raw: Sequence[Any]) -> RunConfig:
         """The widgets' values as a RunConfig. Raises ConfigError."""
         values: dict[str, Any] = {"model": model}
@@ -169,3 +227,7 @@ class ConfigForm:
             at = end
         values["dataset"]["source"] = source
         return RunConfig.parse(values)
+
+    def values(self, config: RunConfig) -> list[Any]:
+        """What `components` show for this config."""
+        return [value for name, part in self.parts for value in part.values(getattr(config, name) if name else config)]

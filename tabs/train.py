@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Mapping
+from math import prod
 from typing import Any
 
 import gradio as gr
 
+from studio.catalog import key_of
 from studio.config import RunConfig
 from studio.errors import StudioError
-from studio.models.catalog import SUGGESTIONS, fits, free_memory
+from studio.methods import ARXIV, Method, what_it_does
+from studio.models.catalog import SUGGESTIONS, fits, free_memory, structure_of
+from studio.models.structure import Structure
 from studio.preflight import check
 from studio.workspace import Workspace, default_root
 from tabs._form import ConfigForm
+from tabs._layers import picked, short, shown
+from tabs._live import ASSETS
 from tabs._shared import PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
 
 TITLE = "Train"
@@ -21,6 +28,19 @@ ORDER = 30
 
 def build(page: Page, tab: gr.Tab) -> None:
     """The form at the left, the plan at the right."""
+    layers = gr.HTML(
+        {},
+        html_template='<div class="layers"></div>',
+        js_on_load=(ASSETS / "layers.js").read_text(encoding="utf-8"),
+        apply_default_css=False,
+        elem_id="train-layers",
+        render=False,
+    )
+
+    def tree() -> None:
+        with gr.Accordion("Pick from the model's layers", open=False, elem_id="train-tree"):
+            layers.render()
+
     with gr.Row():
         with gr.Column(scale=3, min_width=340):
             model = gr.Dropdown(
@@ -38,7 +58,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 elem_id="train-source",
                 info="Samples and what was uploaded under Dataset.",
             )
-            form = ConfigForm()
+            form = ConfigForm(_method_help, tree)
         with gr.Column(scale=2, min_width=300):
             verdict = gr.HTML("", apply_default_css=False, elem_id="train-verdict")
             start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
@@ -64,13 +84,24 @@ def build(page: Page, tab: gr.Tab) -> None:
     def read(*raw: Any) -> RunConfig:
         return form.config(str(raw[0] or "").strip(), raw[1] or "", raw[2:])
 
+    def looked_at(raw: tuple[Any, ...]) -> tuple[Structure | None, Method]:
+        return _structure(str(raw[0] or "").strip(), page.workspace), form.chosen_method(raw[2:])
+
     def plan(*raw: Any) -> Any:
+        structure, method = looked_at(raw)
+        drawn = shown(structure, method)
         try:
             config = read(*raw)
             check(config, page.workspace)
         except StudioError as error:
-            return refusal(error), gr.skip(), gr.Button(interactive=False)
-        return _verdict(config), config.to_yaml(), gr.Button(interactive=True)
+            return refusal(error), gr.skip(), gr.Button(interactive=False), drawn
+        return _verdict(config, structure), config.to_yaml(), gr.Button(interactive=True), drawn
+
+    def pick(event: gr.EventData, *raw: Any) -> Any:
+        """Clicks in the tree become names in the method's own field, which the plan then reads."""
+        structure, method = looked_at(raw)
+        text, drawn = picked(structure, method, event._data or {})
+        return [drawn, *(text if text is not None and key == key_of(method) else gr.skip() for key in pickers)]
 
     def begin(*raw: Any) -> Any:
         return page.jobs.submit(read(*raw)), gr.Tabs(selected="curves")
@@ -88,12 +119,14 @@ def build(page: Page, tab: gr.Tab) -> None:
         # Its data set comes by way of page.source. None: the same may be wanted again after changes by hand.
         return [config.model, gr.skip(), *form.values(config), None]
 
-    shown = [verdict, yaml, start]
-    gr.on([model.change, source.change], plan, fields, shown, **QUIET, trigger_mode="always_last")
-    form.on_change(plan, fields, shown)
+    pickers = form.pickers()
+    planned = [verdict, yaml, start, layers]
+    gr.on([model.change, source.change], plan, fields, planned, **QUIET, trigger_mode="always_last")
+    form.on_change(plan, fields, planned)
+    layers.click(pick, fields, [layers, *pickers.values()], **QUIET)
     start.click(said(begin), fields, [page.run, page.tabs], **PRIVATE)
     page.wanted.change(take, page.wanted, [*fields, page.wanted], **QUIET)
-    tab.select(arrive, [page.source, source], [source, page.source], **QUIET).then(plan, fields, shown, **QUIET)
+    tab.select(arrive, [page.source, source], [source, page.source], **QUIET).then(plan, fields, planned, **QUIET)
 
 
 def _command(workspace: Workspace) -> str:
@@ -102,12 +135,50 @@ def _command(workspace: Workspace) -> str:
     return f"finetune-studio {where}train run.yaml"
 
 
-def _verdict(config: RunConfig) -> str:
-    """What is about to happen, in a sentence or two."""
+def _structure(model: str, workspace: Workspace) -> Structure | None:
+    try:
+        return structure_of(model, workspace.models)
+    except StudioError:  # said in the verdict
+        return None
+
+
+def _verdict(config: RunConfig, structure: Structure | None) -> str:
+    """What is about to happen, and with which values where the form leaves them open."""
     known = next((each for each in SUGGESTIONS if each.model == config.model), None)
     parts = [f"{config.method.title} on {known.title if known else config.model}."]
     if known:
         parts.append(f"Memory: {fits(known.parameters, free_memory())}.")
         if known.gated:
             parts.append("Its licence must be accepted on the Hub first.")
-    return f'<p class="ready">{escaped(" ".join(parts))}</p>'
+    return f'<div class="ready"><p>{escaped(" ".join(parts))}</p>{_pairs(_plan(config, structure))}</div>'
+
+
+def _plan(config: RunConfig, structure: Structure | None) -> dict[str, str]:
+    """What the form leaves open, as it will be."""
+    suits = "" if config.training.learning_rate is not None else ", which suits this method"
+    told = {"Learning rate": f"{config.settled().training.learning_rate:g}{suits}"}
+    if structure and (count := config.method.trainable(structure)) is not None:
+        total = sum(map(prod, structure.weights.values()))
+        told["Learns"] = f"{short(count)} weights, {count / total:.2%} of the model's {short(total)}"
+    chosen = config.number_format
+    told["Base held in"] = "what suits the device" if chosen == "auto" else chosen
+    return told
+
+
+def _method_help(cls: type[Method]) -> str:
+    """What a method does, when to use it and what it costs, as the page shows it under its name."""
+    link = r'<a href="https://arxiv.org/abs/\1" target="_blank" rel="noopener noreferrer">\g<0></a>'
+    told = {
+        "Use it": escaped(cls.when),
+        "Cost": escaped(cls.cost),
+        "Paper": ARXIV.sub(link, escaped(cls.paper)),
+        "Merges": "yes, into the model's own weights" if cls.merges else "no, it stays an adapter beside the model",
+        "Learning rate": f"{cls.learning_rate:g} suits it",
+    }
+    return f"<p>{escaped(what_it_does(cls))}</p>{_pairs(told)}"
+
+
+def _pairs(told: Mapping[str, str]) -> str:
+    """Names and what is said of them; HTML already."""
+    lines = "".join(f"<dt>{name}</dt><dd>{text}</dd>" for name, text in told.items())
+    return f'<dl class="pairs">{lines}</dl>'

@@ -1,0 +1,100 @@
+// The tree of a model's layers. The value is {nothing: text} or {about, answers, root: {part, name, times, shape, size,
+// share, state: all|some|none|'', fixed, blocks: [[block, state]], kids}}. A click comes back as {answers, clicks:
+// [{part, block, on}]}: those made while an answer is under way wait for it, so that none is lost.
+const make = (tag, cls, text) => {
+  const node = document.createElement(tag);
+  if (cls) node.className = cls;
+  if (text !== undefined) node.textContent = text; // never innerHTML: names come from model files
+  return node;
+};
+const open = new Set(), closed = new Set(); // by hand; the rest is open where it is short
+let waiting = [], asked = 0, answered = 0;
+
+const send = () => {
+  if (asked !== answered || !waiting.length) return;
+  asked += 1;
+  trigger("click", { answers: asked, clicks: waiting });
+  waiting = [];
+};
+
+const picked = (part, block, on) => {
+  waiting.push({ part, block, on });
+  send();
+};
+
+const checkbox = (node) => {
+  const box = make("input");
+  box.type = "checkbox";
+  box.checked = node.state === "all";
+  box.indeterminate = node.state === "some";
+  box.disabled = node.fixed;
+  box.dataset.key = `pick ${node.part}`;
+  box.addEventListener("change", () => picked(node.part, null, box.checked));
+  return box;
+};
+
+const chips = (node) => {
+  const line = make("li", "blocks");
+  line.append(make("span", "label", "In which blocks"));
+  node.blocks.forEach(([block, state]) => {
+    const chip = make("button", "", block);
+    chip.type = "button";
+    chip.dataset.key = `block ${block} ${node.part}`;
+    chip.disabled = node.fixed;
+    chip.setAttribute("aria-label", `${node.name}, block ${block}`);
+    chip.setAttribute("aria-pressed", { all: "true", some: "mixed", none: "false" }[state]);
+    chip.addEventListener("click", () => picked(node.part, block, state !== "all"));
+    line.append(chip);
+  });
+  return line;
+};
+
+const branch = (node, depth) => {
+  const item = make("li");
+  const row = make("div", "row");
+  const name = make(node.state ? "label" : "span", "name");
+  if (node.state) name.append(checkbox(node));
+  name.append(make("code", "", node.name));
+  if (node.times > 1) name.append(make("span", "times", `× ${node.times}`));
+  row.append(name, make("span", "shape", node.shape), make("span", "size", node.size), make("span", "share", node.share));
+  item.append(row);
+  if (!node.kids.length && !node.blocks.length) return item;
+
+  const fold = make("button", "fold");
+  fold.type = "button";
+  fold.dataset.key = `fold ${node.part}`;
+  fold.setAttribute("aria-label", `Parts of ${node.name}`);
+  row.prepend(fold);
+  const list = make("ul");
+  const show = (shown) => {
+    fold.setAttribute("aria-expanded", shown);
+    list.hidden = !shown;
+    if (shown && !list.childElementCount) {
+      if (node.blocks.length) list.append(chips(node));
+      list.append(...node.kids.map((kid) => branch(kid, depth + 1)));
+    }
+  };
+  fold.addEventListener("click", () => {
+    const shown = list.hidden;
+    (shown ? open : closed).add(node.part);
+    (shown ? closed : open).delete(node.part);
+    show(shown);
+  });
+  show(open.has(node.part) || (!closed.has(node.part) && depth < 1));
+  item.append(list);
+  return item;
+};
+
+const draw = () => {
+  const value = props.value;
+  if (!value) return;
+  if (value.answers) answered = value.answers;
+  const key = element.contains(document.activeElement) ? document.activeElement.dataset.key : null;
+  const tree = make("ul");
+  if (value.root) tree.append(branch(value.root, 0));
+  element.querySelector(".layers").replaceChildren(make("p", "muted", value.nothing || value.about), tree);
+  if (key) [...element.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key)?.focus();
+  send();
+};
+watch("value", draw);
+draw();
