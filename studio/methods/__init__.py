@@ -18,10 +18,10 @@ ARXIV = re.compile(r"arXiv:(\d{4}\.\d{4,5})")  # a paper's number, as `paper` ho
 # In the order in which lists show them.
 FAMILIES = {
     "usual": "The usual choices",
-    "update": "Other updates beside frozen weights",
-    "weights": "Some of the model's own weights",
+    "weights": "The model's own weights",
     "inserted": "Layers and scales put in between",
     "prompt": "Learnt prompts",
+    "update": "Other updates beside frozen weights",
     "teaching": "To read and learn from",
 }
 
@@ -39,6 +39,8 @@ class Method(Entry):
     merges: ClassVar[bool] = True  # its update can be written into the base's own weights
     starts_at_base: ClassVar[bool] = True  # before the first step the model is the base
     learns_tokens: ClassVar[bool] = False  # can learn the rows of tokens added to the vocabulary
+    writes_only: ClassVar[bool] = False  # cannot learn on a model that only reads, as classification has
+    checkpoints: ClassVar[bool] = True  # learns the same where activations are computed anew
 
     def quantization(self) -> Any | None:
         """The transformers quantization config the base is loaded with; None: as it is."""
