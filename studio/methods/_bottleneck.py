@@ -6,20 +6,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from studio.errors import ModelError
 from studio.models.own import Wrapper
 
 
 class Adapter(Wrapper):
     """h + W_up f(W_down h + b_down) + b_up, where h = layer(x) has shape (..., width).
 
-    Houlsby et al. 2019, arXiv:1902.00751, section 2.1 and figure 2. W_down has shape (width /
-    reduction_factor, width) and starts small and random, W_up and the biases start at zero.
+    Houlsby et al. 2019, arXiv:1902.00751, section 2.1 and figure 2. W_down has shape (narrow, width)
+    and starts small and random, W_up and the biases start at zero.
     """
 
-    def __init__(self, base_layer: nn.Module, width: int, reduction_factor: int, non_linearity: str) -> None:
+    def __init__(self, base_layer: nn.Module, width: int, narrow: int, non_linearity: str) -> None:
         super().__init__(base_layer)
-        narrow = max(1, width // reduction_factor)
         device = next(base_layer.parameters()).device
         self.down = nn.Linear(width, narrow, device=device, dtype=torch.float32)
         self.up = nn.Linear(narrow, width, device=device, dtype=torch.float32)
@@ -34,9 +32,3 @@ class Adapter(Wrapper):
             return h
         learnt = self.up(self.non_linearity(self.down(h.to(self.down.weight.dtype))))
         return (h + learnt).to(h.dtype)
-
-    def merged(self) -> nn.Module:
-        raise ModelError(
-            "Bottleneck adapters cannot be merged: no matrix computes what their nonlinearity does.",
-            remedy="Keep the adapter beside its base, or train with LoRA, which can be merged.",
-        )

@@ -38,6 +38,7 @@ class Bottleneck(Method):
         "LoRA's memory and time while training; a few MB on disk. It cannot be merged, so every answer pays for "
         "it: about a tenth more time."
     )
+    family: ClassVar[str] = "inserted"
     merges: ClassVar[bool] = False  # no matrix computes what a nonlinearity does
 
     reduction_factor: int = setting(
@@ -60,7 +61,15 @@ class Bottleneck(Method):
     )
 
     def check(self, structure: Structure) -> None:
-        _places(self.where, structure.linear(), structure.blocks())
+        self.matched(structure)
+
+    def matched(self, structure: Structure) -> list[str]:
+        return _places(self.where, structure.linear(), structure.blocks())
+
+    def trainable(self, structure: Structure) -> int:
+        layers = structure.linear()
+        widths = [_width(name, layers[name]) for name in self.matched(structure)]
+        return sum(2 * width * narrow + narrow + width for width in widths for narrow in [self._narrow(width)])
 
     def attach(self, model: Any, steps: int = 0) -> Any:
         """See Method. The adapters are float32, whatever the base is: small updates vanish in bfloat16."""
@@ -70,12 +79,14 @@ class Bottleneck(Method):
         layers = linear_layers(model)
         blocks = Structure({f"{name}.weight": shape for name, shape in layers.items()}).blocks()
         places = _places(self.where, layers, blocks)
-        settings = (self.reduction_factor, self.non_linearity)
-        return Around(
-            model,
-            plain(self),
-            {name: Adapter(model.get_submodule(name), layers[name][1], *settings) for name in places},
-        )
+        wrappers = {}
+        for name in places:
+            width = layers[name][1]
+            wrappers[name] = Adapter(model.get_submodule(name), width, self._narrow(width), self.non_linearity)
+        return Around(model, plain(self), wrappers)
+
+    def _narrow(self, width: int) -> int:
+        return max(1, width // self.reduction_factor)
 
 
 def _places(where: Where, layers: Layers, blocks: list[str]) -> list[str]:
@@ -93,6 +104,11 @@ def _places(where: Where, layers: Layers, blocks: list[str]) -> list[str]:
                 )
             found += here
     return found
+
+
+def _width(layer: str, shape: tuple[int, int]) -> int:
+    """How many outputs a layer has. GPT-2's c_proj holds its weight as (inputs, outputs), the rest the other way."""
+    return min(shape) if layer.endswith("c_proj") else shape[0]
 
 
 def _is_last(layer: str, attention: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from math import prod
 from typing import Any, ClassVar
 
 from studio.catalog import plain
@@ -32,6 +33,8 @@ class Freeze(Method):
         "16 bytes of memory for each weight that learns, 4 for a frozen one, 2 to 4 in main memory for the weight "
         "as it was; with the last two blocks less time than LoRA; 4 bytes on disk for each weight that learns."
     )
+    family: ClassVar[str] = "weights"
+    picks: ClassVar[str] = "pattern"
     learning_rate: ClassVar[float] = 1e-4
     dtype: ClassVar[str] = "float32"  # an update of a thousandth of a weight is lost in bfloat16
 
@@ -61,6 +64,9 @@ class Freeze(Method):
         "such as '*.1*.mlp'.",
     )
 
+    def pickable(self, structure: Structure) -> list[str]:
+        return list(dict.fromkeys(name.rpartition(".")[0] for name in structure.weights))
+
     def matched(self, structure: Structure) -> list[str]:
         """Names of the weights that learn, in the structure's order. Raises ConfigError for none."""
         blocks, names = structure.blocks(), structure.weights
@@ -86,6 +92,9 @@ class Freeze(Method):
 
     def check(self, structure: Structure) -> None:
         self.matched(structure)
+
+    def trainable(self, structure: Structure) -> int:
+        return sum(prod(structure.weights[name]) for name in self.matched(structure))
 
     def attach(self, model: Any, steps: int = 0) -> Any:
         from studio.models.own import InPlace

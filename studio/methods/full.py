@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
 from studio.catalog import plain
 from studio.methods import Method
+from studio.models.structure import Structure
 
 
 class Full(Method):
@@ -27,9 +29,13 @@ class Full(Method):
         "for the weight as it was, so that the base can still answer; about one and a half times LoRA's time; "
         "4 bytes a weight on disk."
     )
+    family: ClassVar[str] = "weights"
     learning_rate: ClassVar[float] = 5e-5
     dtype: ClassVar[str] = "float32"  # an update of a thousandth of a weight is lost in bfloat16
     learns_tokens: ClassVar[bool] = True
+
+    def trainable(self, structure: Structure) -> int:
+        return sum(map(prod, structure.weights.values()))
 
     def attach(self, model: Any, steps: int = 0) -> Any:
         from studio.models.own import InPlace

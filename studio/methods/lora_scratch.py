@@ -23,6 +23,7 @@ class LoraScratch(Method):
     paper: ClassVar[str] = "Hu et al. 2021, arXiv:2106.09685"
     when: ClassVar[str] = "To understand or to teach LoRA, or to try a change to it. It learns what LoRA learns."
     cost: ClassVar[str] = "As LoRA."
+    family: ClassVar[str] = "teaching"
 
     r: int = setting(
         16, "Rank", ge=1, le=256, help="How many features of its input each layer's update reads, and so writes."
@@ -40,6 +41,10 @@ class LoraScratch(Method):
 
     def check(self, structure: Structure) -> None:
         check_rank(self.r, chosen_layers(self.target_modules, structure.linear()))
+
+    def trainable(self, structure: Structure) -> int:
+        chosen = chosen_layers(self.target_modules, structure.linear())
+        return sum(self.r * (inputs + outputs) for inputs, outputs in chosen.values())
 
     def attach(self, model: Any, steps: int = 0) -> Any:
         from studio.methods._lora_linear import LoraLinear

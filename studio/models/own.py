@@ -37,7 +37,7 @@ class Own(nn.Module):
         raise NotImplementedError
 
     def merge_and_unload(self) -> Any:
-        """The plain base model, the update written into its weights. Raises ModelError where none can be."""
+        """The plain base model, the update written into its weights. Raises NotImplementedError where none can be."""
         raise NotImplementedError
 
     # -- what peft's models do ------------------------------------------------------------------------
@@ -147,8 +147,8 @@ class Wrapper(nn.Module):
         return self.base_layer.weight
 
     def merged(self) -> nn.Module:
-        """The layer alone, the update written into its weights. Raises ModelError where none can be."""
-        raise NotImplementedError
+        """The layer alone, the update written into its weights. Raises NotImplementedError where none can be."""
+        raise NotImplementedError("What is learnt here is no update of a weight.")
 
 
 class Around(Own):

@@ -26,7 +26,13 @@ from studio.models.tiny import tiny_model, tiny_shapes
 
 OURS = ("bottleneck", "freeze", "full", "lora_scratch")
 BATCH = torch.tensor([[1, 87, 85, 71, 84, 20, 74, 75, 2, 21], [1, 67, 85, 85, 75, 20, 70, 71, 2, 21]])
-BERT: dict[str, Any] = {"vocab_size": 259, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
+BERT: dict[str, Any] = {
+    "vocab_size": 259,
+    "hidden_size": 32,
+    "intermediate_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+}
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
@@ -115,6 +121,14 @@ def test_they_learn_on_a_bfloat16_base(name: str, tmp_path: Path) -> None:
     torch.testing.assert_close(output(again), tuned, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("name", OURS)
+def test_how_many_weights_learn_is_known_from_names_and_shapes(name: str) -> None:
+    for base in BASES.values():
+        method, model = methods()[name](), base()
+        expected = method.trainable(structure(model))
+        assert sum(each.numel() for each in method.attach(model).parameters() if each.requires_grad) == expected
+
+
 @pytest.mark.parametrize("name", ["bottleneck", "lora_scratch"])
 def test_what_lies_beside_a_bfloat16_base_is_float32(name: str) -> None:
     model = methods()[name]().attach(tiny_model().to(torch.bfloat16))
@@ -179,7 +193,7 @@ def test_merged_it_is_a_plain_model_that_tells_the_same(name: str, base: str) ->
 
 def test_a_bottleneck_cannot_be_merged() -> None:
     assert not Bottleneck.merges
-    with pytest.raises(ModelError, match="nonlinearity"):
+    with pytest.raises(NotImplementedError, match="no update of a weight"):
         Bottleneck().attach(tiny_model()).merge_and_unload()
 
 
