@@ -34,6 +34,7 @@ class RunFolder:
         self.log = path / "worker.log"
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
+        self.anatomy = path / "anatomy.json"  # what the adapter changed, once somebody asked
         self.held_out = path / "held_out.jsonl"  # the rows never trained on, for the chat
 
     @property

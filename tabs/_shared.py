@@ -23,6 +23,7 @@ from studio.models.catalog import SUGGESTIONS, fits, free_memory
 from studio.querier import Querier
 from studio.responder import Responder
 from studio.store import State, Store
+from studio.weigher import Weigher
 from studio.workspace import Workspace
 
 # Quick handlers: no queue, no spinner, and not listed as an API.
@@ -37,7 +38,7 @@ class Page:
     """The page's world: the engine behind it and the few values through which tabs meet.
 
     `run` is the id of the run this browser looks at, `source` the data set it would train on next, `wanted` a
-    config to put into the Train tab's form, `overlay` the ids of runs to lay over one another.
+    config to put into the Train tab's form, `overlay` the ids of runs to lay over one another, `run` among them.
     """
 
     workspace: Workspace
@@ -47,6 +48,7 @@ class Page:
     inspector: Inspector
     examiner: Examiner
     querier: Querier
+    weigher: Weigher
     desk: Desk
     tabs: gr.Tabs
     run: gr.State
@@ -123,6 +125,14 @@ def refusal(error: StudioError) -> str:
 def escaped(text: object) -> str:
     """Text from data, models or people, safe inside HTML."""
     return html.escape(str(text))
+
+
+def meter(share: float, text: str, seconds: float) -> str:
+    """A progress bar with what is left, once there is enough to tell it by."""
+    left = seconds / share * (1 - share) if share > 0.02 and seconds > 1 else None
+    eta = f", about {max(1, round(left))} s left" if left is not None else ""
+    bar = f'<div class="track"><span style="width:{100 * min(share, 1):.0f}%"></span></div>'
+    return f'<div class="meter" role="status">{bar}<p class="muted">{escaped(text)}{eta}</p></div>'
 
 
 def shared_beginning(prompts: list[str]) -> str:

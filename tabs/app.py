@@ -38,6 +38,7 @@ from studio.jobs import Jobs
 from studio.querier import Querier
 from studio.responder import Responder
 from studio.store import Store
+from studio.weigher import Weigher
 from studio.workspace import Workspace
 from tabs import _downloads, _live, _versus
 from tabs._shared import QUIET, Page
@@ -64,6 +65,7 @@ def build(
     inspector: Inspector,
     examiner: Examiner,
     querier: Querier,
+    weigher: Weigher,
 ) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
@@ -71,7 +73,7 @@ def build(
         # Not inside the strip, which counts its children.
         run, source, wanted, overlay = gr.State(""), gr.State(""), gr.State(None), gr.State([])
         with gr.Tabs(elem_id="tabs") as strip:
-            engine = (workspace, store, jobs, responder, inspector, examiner, querier, Desk())
+            engine = (workspace, store, jobs, responder, inspector, examiner, querier, weigher, Desk())
             page = Page(*engine, strip, run, source, wanted, overlay)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
@@ -97,7 +99,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     store = Store(workspace)
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
     responder, inspector = Responder(workspace), Inspector(workspace)
-    examiner, querier = Examiner(workspace), Querier(workspace)
+    examiner, querier, weigher = Examiner(workspace), Querier(workspace), Weigher(workspace)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -110,6 +112,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
             inspector.close()
             examiner.close()
             querier.close()
+            weigher.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.jobs = jobs
@@ -122,7 +125,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, responder, inspector, examiner, querier),
+        build(workspace, store, jobs, responder, inspector, examiner, querier, weigher),
         path="/",
         theme=_theme(),
         css=css,

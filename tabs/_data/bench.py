@@ -22,7 +22,7 @@ from studio.data.table import Table
 from studio.data.templates import Mapping
 from studio.data.views import ALL, View
 from studio.errors import DatasetError, StudioError
-from tabs._shared import Page, escaped, said
+from tabs._shared import Page, escaped, meter, said
 
 PAGE_ROWS = 100  # shown at once
 CELL_LETTERS = 300  # of a cell in a table; all of it is read at the side
@@ -209,14 +209,6 @@ def progress_of(work: Callable[[Tell], T], outcome: Outcome[T]) -> Iterator[str]
         if isinstance(faults[0], StudioError):
             yield f'<p class="fault">{escaped(faults[0].problem)} {escaped(faults[0].remedy)}</p>'
         raise faults[0]
-
-
-def meter(share: float, text: str, seconds: float) -> str:
-    """A progress bar with what is left, once there is enough to tell it by."""
-    left = seconds / share * (1 - share) if share > 0.02 and seconds > 1 else None
-    eta = f", about {max(1, round(left))} s left" if left is not None else ""
-    bar = f'<div class="track"><span style="width:{100 * min(share, 1):.0f}%"></span></div>'
-    return f'<div class="meter" role="status">{bar}<p class="muted">{escaped(text)}{eta}</p></div>'
 
 
 MOST_EDITED = 20_000

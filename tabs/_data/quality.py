@@ -21,10 +21,10 @@ from studio.data.table import Table
 from studio.data.templates import Mapping
 from studio.errors import DatasetError
 from studio.settings import facts
-from tabs._data.bench import Bench, compared, draft_of, edited, handed, meter, same_rows, table_of, who
+from tabs._data.bench import Bench, compared, draft_of, edited, handed, same_rows, table_of, who
 from tabs._form import Group
 from tabs._live import ASSETS
-from tabs._shared import PRIVATE, QUIET, Page, escaped
+from tabs._shared import PRIVATE, QUIET, Page, escaped, meter
 
 PREVIEWED = 8
 EXAMPLES = 3
