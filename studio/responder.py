@@ -1,7 +1,7 @@
 """The chat's model, in a process of its own that keeps one in memory and answers for it.
 
-A `Responder` asks `python -m studio.responder`, with {"run", "messages", "adapter", ...}; the replies are
-{"phase"} and {"text"}.
+A `Responder` asks `python -m studio.responder`: with {"run", "messages", "adapter", ...} for a conversation, and
+the replies are {"phase"} and {"text"}; with {"run", "label"} for the labels of a text: {"phase"} and {"labels"}.
 """
 
 from __future__ import annotations
@@ -37,6 +37,9 @@ class Piece:
     text: str
 
 
+Labels = dict[str, list[tuple[str, float]] | float]  # head -> its labels with their probabilities, or a number
+
+
 class Responder:
     """The parent's side. One answer at a time; the child starts at the first question."""
 
@@ -61,6 +64,15 @@ class Responder:
                 kind: Literal["phase", "text"] = "phase" if "phase" in reply else "text"
                 yield Piece(kind, reply[kind])
 
+    def label(self, folder: RunFolder, text: str) -> Iterator[str | Labels]:
+        """What a run's model, with its heads, says of a text: what it is busy with, then the labels.
+
+        Raises StudioError.
+        """
+        with contextlib.closing(self._child.ask({"run": str(folder.path), "label": text})) as replies:
+            for reply in replies:
+                yield reply["phase"] if "phase" in reply else reply["labels"]
+
     def close(self) -> None:
         """Free the model's memory; the next question loads it again."""
         self._child.close()
@@ -76,11 +88,21 @@ class _Model:
         self._loaded_for: tuple[str, float] | None = None
         self._model: Any = None
         self._tokenizer: Any = None
+        self._max_length = 0
 
     def answer(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
+        self._load(request, reply)
+        (self._label if "label" in request else self._write)(request, reply, stop)
+
+    def _label(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
+        from studio.models.heads import predict
+
+        for labels in predict(self._model, self._tokenizer, [request["label"]], self._max_length, stop=stop):
+            reply(labels=labels)
+
+    def _write(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
         from studio.models.generate import stream
 
-        self._load(request, reply)
         sampling = {key: request[key] for key in Sampling.__dataclass_fields__}
         pieces = stream(
             self._model, self._tokenizer, request["messages"], adapter=request["adapter"], stop=stop, **sampling
@@ -102,6 +124,7 @@ class _Model:
         from studio.data.tokens import use_template
         from studio.models.base import load, placement
         from studio.models.catalog import locate
+        from studio.models.vocabulary import restore
 
         config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8")))
         workspace = Workspace(folder.path.parents[1])
@@ -111,9 +134,12 @@ class _Model:
         loaded = load(
             located, placement(config.number_format), config.method.quantization(), writes=config.objective.writes
         )
-        use_template(loaded.tokenizer, getattr(config.objective, "chat_template", "auto"))
+        if config.objective.writes:
+            use_template(loaded.tokenizer, getattr(config.objective, "chat_template", "auto"))
+        restore(loaded.model, loaded.tokenizer, folder.adapter)
         self._model = attach_saved(loaded.model, folder.adapter).eval()
         self._tokenizer = loaded.tokenizer
+        self._max_length = getattr(config.objective, "max_length", 0)
         self._loaded_for = key
 
 

@@ -1,4 +1,4 @@
-"""Chat: the same prompt to the base model and to the tuned one, side by side."""
+"""Chat: the same prompt to the base model and to the tuned one, side by side. A model with heads labels a text."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import gradio as gr
 
 from studio.errors import RunError
 from studio.evaluation.metrics import LABELS, score
-from studio.responder import Sampling
+from studio.responder import Labels, Sampling
 from studio.workspace import RunFolder
 from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices, said, shared_beginning
 
 TITLE = "Chat"
 ORDER = 50
 HELD_OUT_SHOWN = 50
+LABELS_SHOWN = 5  # of a head, the likeliest
 Turns = list[dict[str, str]]
 
 EMPTY = (
@@ -26,12 +27,12 @@ EMPTY = (
 
 
 def build(page: Page, tab: gr.Tab) -> None:
-    """Two conversations that hear the same questions."""
+    """Two conversations that hear the same questions; or the labels of a text, where the run's model writes none."""
     with gr.Row():
         chooser = gr.Dropdown([], label="Run", interactive=True, elem_id="chat-run", scale=3)
         held_out = gr.Dropdown([], label="Try a held-out row", interactive=True, elem_id="chat-held-out", scale=4)
     status = gr.HTML("", apply_default_css=False, elem_id="chat-status")
-    with gr.Row():
+    with gr.Row() as sides:
         base = _side("base", "Base model", "As it was before training.")
         tuned = _side("tuned", "Tuned model", "With what it learnt.")
     reference = gr.HTML("", apply_default_css=False, elem_id="chat-reference")
@@ -46,25 +47,28 @@ def build(page: Page, tab: gr.Tab) -> None:
         send = gr.Button("Send to both", variant="primary", elem_id="chat-send")
         stop = gr.Button("Stop", elem_id="chat-stop")
         clear = gr.Button("Start over", elem_id="chat-clear")
-    with gr.Accordion("How answers are drawn", open=False), gr.Row():
+    labels = gr.HTML("", apply_default_css=False, elem_id="chat-labels")
+    with gr.Accordion("How answers are drawn", open=False) as drawing, gr.Row():
         system = gr.Textbox("", label="System prompt", info="Put before the conversation; empty: the template's own.")
         heat = gr.Slider(0, 2, 0, step=0.05, label="Temperature", info="0 takes the likeliest token each time.")
         mass = gr.Slider(0.05, 1, 1, step=0.05, label="Top p", info="Draws from the likeliest that make up this share.")
         most = gr.Slider(8, 1024, 128, step=8, label="Answer length at most (tokens)")
         free = gr.Button("Free the models' memory", size="sm")
     row = gr.State(("", ""))  # the chosen row's question and its right answer
+    met = gr.State(None)  # the run that the talk is with
 
-    seen = [chooser, held_out, status, base, tuned, reference]
+    seen = [chooser, met, status, held_out, base, tuned, reference, labels, sides, drawing, prompt, send]
     refresh = said(functools.partial(_refresh, page))
-    page.run.change(refresh, [page.run, chooser], seen, **QUIET)
-    tab.select(refresh, [page.run, chooser], seen, **QUIET)
-    chooser.input(lambda run_id: run_id, chooser, page.run, **QUIET)  # the rest follows from its change
+    page.run.change(refresh, [page.run, met], seen, **QUIET)
+    tab.select(refresh, [page.run, met], seen, **QUIET)
+    chooser.input(refresh, [chooser, met], seen, **QUIET)
+    chooser.input(lambda run_id: run_id, chooser, page.run, **QUIET)
     held_out.input(said(functools.partial(_pick, page)), [chooser, held_out], [prompt, system, reference, row], **QUIET)
     asking = gr.on(
         [send.click, prompt.submit],
-        said(functools.partial(_ask_both, page)),
+        said(functools.partial(_ask, page)),
         [chooser, prompt, system, base, tuned, row, heat, mass, most],
-        [base, tuned, prompt, status],
+        [base, tuned, prompt, status, labels],
         concurrency_id="model",
         concurrency_limit=1,
         trigger_mode="once",
@@ -72,7 +76,8 @@ def build(page: Page, tab: gr.Tab) -> None:
         **PRIVATE,
     )
     stop.click(lambda: '<p class="muted">Stopped.</p>', None, status, cancels=[asking], **QUIET)
-    clear.click(lambda: ([], [], "", ""), None, [base, tuned, reference, status], cancels=[asking], **QUIET)
+    cleared = [base, tuned, reference, status, labels]
+    clear.click(lambda: ([], [], "", "", ""), None, cleared, cancels=[asking], **QUIET)
     free.click(functools.partial(_free, page), None, status, **QUIET)
 
 
@@ -83,15 +88,27 @@ def _side(name: str, label: str, hint: str) -> gr.Chatbot:
     )
 
 
-def _refresh(page: Page, run_id: str, current: str | None) -> Any:
+def _refresh(page: Page, run_id: str | None, met: str | None) -> Any:
     """The runs that can be talked to; the one this browser looks at is chosen. Another one starts another talk."""
-    found = run_choices([state for state in page.store.states() if state.saved])
-    known = [value for _, value in found]
-    chosen = next((each for each in (run_id, current) if each in known), known[0] if known else None)
-    chooser, status = gr.Dropdown(found, value=chosen), gr.skip() if known else EMPTY
-    if chosen == current:
-        return chooser, gr.skip(), status, gr.skip(), gr.skip(), gr.skip()
-    return chooser, gr.Dropdown(_held_out_choices(_folder(page, chosen)), value=None), status, [], [], ""
+    states = [state for state in page.store.states() if state.saved]
+    found, known = run_choices(states), [state.id for state in states]
+    chosen = next((each for each in (run_id, met) if each in known), known[0] if known else None)
+    chooser = gr.Dropdown(found, value=chosen)
+    if chosen == met:
+        return chooser, met, gr.skip() if known else EMPTY, *[gr.skip()] * 9
+    held_out = gr.Dropdown(_held_out_choices(_folder(page, chosen)), value=None)
+    look = _look(chosen is None or page.store.state(chosen).writes)
+    return chooser, chosen, "" if known else EMPTY, held_out, [], [], "", "", *look
+
+
+def _look(writes: bool) -> tuple[Any, ...]:
+    """The form for a model that writes, or for one that labels."""
+    return (
+        gr.Row(visible=writes),
+        gr.Accordion(visible=writes),
+        gr.Textbox(label="Your message to both" if writes else "A text to classify"),
+        gr.Button("Send to both" if writes else "Classify"),
+    )
 
 
 def _pick(page: Page, run_id: str, index: int | None) -> Any:
@@ -105,7 +122,7 @@ def _pick(page: Page, run_id: str, index: int | None) -> Any:
     return question, turns[0]["content"] if turns[0]["role"] == "system" else "", shown, (question, answer)
 
 
-def _ask_both(
+def _ask(
     page: Page,
     run_id: str | None,
     text: str,
@@ -117,12 +134,15 @@ def _ask_both(
     mass: float,
     most: float,
 ) -> Iterator[Any]:
-    """Both answers, as they are written: first the base model's, then the tuned one's."""
+    """Both answers, as they are written: first the base model's, then the tuned one's. Or the text's labels."""
     if not (text or "").strip():
         raise RunError("There is nothing to send.", remedy="Write a message, or choose a held-out row.")
     if not run_id:
         raise RunError("There is no tuned model yet.", remedy="Press 'Start training' in the Start tab first.")
     folder = page.workspace.run(run_id)
+    if not page.store.state(run_id).writes:
+        yield from _label(page.responder.label(folder, text))
+        return
     before = [{"role": "system", "content": system}] if system.strip() else []
     talks = [[*_plain(side), {"role": "user", "content": text}] for side in (base, tuned)]
     sampling = Sampling(max_new_tokens=int(most), temperature=heat, top_p=mass)
@@ -134,10 +154,36 @@ def _ask_both(
             if answer:
                 talks[side] = [*asked, {"role": "assistant", "content": answer}]
             # The prompt is kept until both have answered: a fault must not lose what was written.
-            yield *map(_shown, talks), gr.skip(), f'<p class="muted">{escaped(doing)} …</p>'
+            yield *map(_shown, talks), gr.skip(), f'<p class="muted">{escaped(doing)} …</p>', gr.skip()
         talks[side] = [*asked, {"role": "assistant", "content": answer or "(it said nothing)"}]
     right = row[1] if text == row[0] else ""  # a row's right answer says nothing of another question
-    yield *map(_shown, talks), "", _outcome(right, talks[0][-1]["content"], talks[1][-1]["content"])
+    yield *map(_shown, talks), "", _outcome(right, talks[0][-1]["content"], talks[1][-1]["content"]), gr.skip()
+
+
+def _label(parts: Iterator[str | Labels]) -> Iterator[Any]:
+    """What the model is busy with, then the labels. The text stays: people try others like it."""
+    for part in parts:
+        busy = isinstance(part, str)
+        status = f'<p class="muted">{escaped(part)} …</p>' if busy else ""
+        yield *[gr.skip()] * 3, status, gr.skip() if busy else labels_html(part)
+
+
+def labels_html(found: Labels) -> str:
+    """What each head says of a text: its likeliest labels, or its number."""
+    parts = []
+    for head, answer in found.items():
+        shown = _shares(answer) if isinstance(answer, list) else f"<strong>{answer:.4g}</strong>"
+        parts.append(f'<p class="label">{escaped(head)}</p>{shown}')
+    return "".join(parts)
+
+
+def _shares(labels: list[tuple[str, float]]) -> str:
+    rows = "".join(
+        f'<tr><th scope="row">{escaped(label)}</th><td class="track"><span style="width:{share:.1%}"></span></td>'
+        f"<td>{100 * share:.1f} %</td></tr>"
+        for label, share in labels[:LABELS_SHOWN]
+    )
+    return f'<table class="shares">{rows}</table>'
 
 
 def _outcome(right: str, base: str, tuned: str) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -39,5 +41,33 @@ def test_a_trained_run_answers(jobs: Jobs, tiny_config: Callable[..., RunConfig]
         folder.adapter.rename(folder.path / "elsewhere")
         with pytest.raises(ModelError, match="saved no adapter"):
             list(responder.ask(folder, ASKED, adapter=True, sampling=SHORT))
+    finally:
+        responder.close()
+
+
+def test_a_run_that_labels_says_its_labels(jobs: Jobs, tiny_config: Callable[..., RunConfig], tmp_path: Path) -> None:
+    rows = [{"text": f"{'fine' if i % 2 else 'awful'} {i}", "label": "good" if i % 2 else "bad"} for i in range(40)]
+    path = tmp_path / "moods.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    columns = {"text": "text", "label": "label"}
+    data = {"source": str(path), "format": "labelled", "columns": columns}
+    run_id = jobs.submit(tiny_config(dataset=data, objective={"name": "classify", "max_length": 64}))
+    state = wait_for_end(jobs.store, run_id, 120)
+    folder = jobs.workspace.run(run_id)
+    assert state.status == "done", folder.log.read_text()
+    assert not state.writes
+    assert state.labels
+    assert state.labels.heads[0]["labels"] == ["bad", "good"]
+    responder = Responder(jobs.workspace)
+    try:
+        first, *_, said = responder.label(folder, "fine <b>7</b>")
+        assert first == "Waking the model"
+        assert isinstance(said, dict)
+        (labels,) = said.values()
+        assert isinstance(labels, list)
+        assert {label for label, _ in labels} == {"good", "bad"}
+        assert labels[0][1] >= labels[1][1]
+        assert sum(share for _, share in labels) == pytest.approx(1)
+        assert list(responder.label(folder, "fine <b>7</b>")) == [said]  # what is loaded stays loaded
     finally:
         responder.close()

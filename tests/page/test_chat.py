@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from tabs.chat import _plain, _shown
+from tabs.chat import LABELS_SHOWN, _plain, _shown, labels_html
 
 CODE = "def f(x):\n    return x\n"
 
@@ -16,3 +16,13 @@ def test_indentation_goes_to_the_page_and_back() -> None:
     parts: Any = _shown([{"role": "assistant", "content": CODE}])
     returned: Any = chatbot.preprocess(chatbot.postprocess(parts))
     assert _plain(returned) == [{"role": "assistant", "content": CODE}]
+
+
+def test_labels_are_shown_as_text_the_likeliest_few() -> None:
+    shown = labels_html({"<i>mood</i>": [(f"<b>{i}</b>", 1 / (i + 2)) for i in range(9)], "stars": 4.25})
+    assert shown.count("<tr>") == LABELS_SHOWN
+    assert "&lt;b&gt;0&lt;/b&gt;" in shown
+    assert "&lt;i&gt;mood&lt;/i&gt;" in shown
+    assert "50.0 %" in shown
+    assert "4.25" in shown
+    assert "<b>" not in shown
