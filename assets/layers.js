@@ -1,6 +1,7 @@
-// The tree of a model's layers. The value is {nothing: text} or {about, answers, root: {part, name, times, shape, size,
-// share, state: all|some|none|'', fixed, blocks: [[block, state]], kids}}. A click comes back as {answers, clicks:
-// [{part, block, on}]}: those made while an answer is under way wait for it, so that none is lost.
+// The tree of a model's layers. The value is {nothing: text} or {about, answers, text, root: {part, name, times, shape,
+// size, share, state: all|some|none|'', fixed, blocks: [[block, state, fixed]], kids}}. A click comes back as {answers,
+// text, clicks: [{part, block, on}]}: those made while an answer is under way wait for it, so that none is lost.
+// It is 'part', not 'path': what holds a path is a file to Gradio.
 const make = (tag, cls, text) => {
   const node = document.createElement(tag);
   if (cls) node.className = cls;
@@ -10,10 +11,11 @@ const make = (tag, cls, text) => {
 const open = new Set(), closed = new Set(); // by hand; the rest is open where it is short
 let waiting = [], asked = 0, answered = 0;
 
-const send = () => {
+// `text`: what the answer just received made of the names; the field itself may not hold it yet.
+const send = (text) => {
   if (asked !== answered || !waiting.length) return;
   asked += 1;
-  trigger("click", { answers: asked, clicks: waiting });
+  trigger("click", { answers: asked, text, clicks: waiting });
   waiting = [];
 };
 
@@ -36,11 +38,11 @@ const checkbox = (node) => {
 const chips = (node) => {
   const line = make("li", "blocks");
   line.append(make("span", "label", "In which blocks"));
-  node.blocks.forEach(([block, state]) => {
+  node.blocks.forEach(([block, state, fixed]) => {
     const chip = make("button", "", block);
     chip.type = "button";
     chip.dataset.key = `block ${block} ${node.part}`;
-    chip.disabled = node.fixed;
+    chip.disabled = fixed;
     chip.setAttribute("aria-label", `${node.name}, block ${block}`);
     chip.setAttribute("aria-pressed", { all: "true", some: "mixed", none: "false" }[state]);
     chip.addEventListener("click", () => picked(node.part, block, state !== "all"));
@@ -56,7 +58,7 @@ const branch = (node, depth) => {
   if (node.state) name.append(checkbox(node));
   name.append(make("code", "", node.name));
   if (node.times > 1) name.append(make("span", "times", `× ${node.times}`));
-  row.append(name, make("span", "shape", node.shape), make("span", "size", node.size), make("span", "share", node.share));
+  row.append(name, ...["shape", "size", "share"].map((fact) => make("span", fact, node[fact])));
   item.append(row);
   if (!node.kids.length && !node.blocks.length) return item;
 
@@ -88,13 +90,14 @@ const branch = (node, depth) => {
 const draw = () => {
   const value = props.value;
   if (!value) return;
-  if (value.answers) answered = value.answers;
+  const answer = value.answers > answered;
+  if (answer) answered = value.answers;
   const key = element.contains(document.activeElement) ? document.activeElement.dataset.key : null;
   const tree = make("ul");
   if (value.root) tree.append(branch(value.root, 0));
   element.querySelector(".layers").replaceChildren(make("p", "muted", value.nothing || value.about), tree);
   if (key) [...element.querySelectorAll("[data-key]")].find((each) => each.dataset.key === key)?.focus();
-  send();
+  if (answer) send(value.text);
 };
 watch("value", draw);
 draw();

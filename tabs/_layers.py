@@ -118,7 +118,7 @@ def shown(structure: Structure | None, method: Method, answers: int = 0) -> dict
     }
 
 
-def _plain(node: Node, total: int, matched: Collection[str], fixed: Collection[str]) -> dict[str, Any]:
+def _plain(node: Node, total: int, matched: set[str], fixed: set[str]) -> dict[str, Any]:
     name = node.name
     while len(node.kids) == 1 and not node.shape:  # 'layers' and in it '0-29': one line says both
         node = node.kids[0]
@@ -131,8 +131,12 @@ def _plain(node: Node, total: int, matched: Collection[str], fixed: Collection[s
         "size": short(node.size),
         "share": f"{node.size / total:.1%}",
         "state": _state(node.names(), matched),
-        "fixed": bool(node.layers) and all(name in fixed for name in node.names()),
-        "blocks": [[block, _state(names, matched)] for block, names in node.layers.items() if node.in_blocks],
+        "fixed": fixed.issuperset(node.names()),
+        "blocks": [
+            [block, _state(names, matched), fixed.issuperset(names)]
+            for block, names in node.layers.items()
+            if node.in_blocks
+        ],
         "kids": [_plain(kid, total, matched, fixed) for kid in node.kids],
     }
 
@@ -148,8 +152,11 @@ def picked(structure: Structure | None, method: Method, told: Mapping[str, Any])
     answers = int(told.get("answers", 0))
     if structure is None or method.picks not in type(method).model_fields:  # changed meanwhile
         return None, {**shown(structure, method), "answers": answers}
+    if isinstance(before := told.get("text"), str):  # newer than what the form holds
+        method = method.model_copy(update={method.picks: before})
     text = toggled(structure, method, told.get("clicks", ()))
-    return text, shown(structure, method.model_copy(update={method.picks: text}), answers)
+    drawn = shown(structure, method.model_copy(update={method.picks: text}), answers)
+    return text, {**drawn, "text": text}
 
 
 def toggled(structure: Structure, method: Method, clicks: Iterable[Mapping[str, Any]]) -> str:

@@ -123,7 +123,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     planned = [verdict, yaml, start, layers]
     gr.on([model.change, source.change], plan, fields, planned, **QUIET, trigger_mode="always_last")
     form.on_change(plan, fields, planned)
-    layers.click(pick, fields, [layers, *pickers.values()], **QUIET)
+    # 'once', the default, drops what the tree asks the moment its last answer arrives.
+    layers.click(pick, fields, [layers, *pickers.values()], **QUIET, trigger_mode="multiple")
     start.click(said(begin), fields, [page.run, page.tabs], **PRIVATE)
     page.wanted.change(take, page.wanted, [*fields, page.wanted], **QUIET)
     tab.select(arrive, [page.source, source], [source, page.source], **QUIET).then(plan, fields, planned, **QUIET)
