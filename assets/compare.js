@@ -11,12 +11,12 @@ for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, (
 const round = (value, digits) => Number(value).toLocaleString(undefined, { maximumSignificantDigits: digits });
 const FORMS = {
   trainable: (value) => (value < 1e6 ? value.toLocaleString() : `${round(value / 1e6, 4)} M`),
+  memory: (value) => round(value, 3),
   score: (value) => `${Math.round(100 * value)} %`,
   share: (value) => `${round(value, 3)} %`,
+  rate: (value) => value.toExponential(),
 };
-const cellText = (column, value) => value == null ? "–"
-  : FORMS[column.key] ? FORMS[column.key](value)
-  : `${round(value, 4)}${column.unit && column.unit !== "nats" ? ` ${column.unit}` : ""}`;
+const cellText = (key, value) => (value == null ? "–" : FORMS[key] ? FORMS[key](value) : round(value, 4)); // its heading says the unit
 
 function duration(seconds) {
   const s = Math.max(0, Math.round(seconds));
@@ -81,9 +81,8 @@ function drawTable() {
     const name = make("td", "method", (row.id === shown.winner ? "★ " : "") + row.method);
     line.append(name, statusCell(row));
     for (const column of shown.columns) {
-      const plain = { ...column, unit: "" }; // the heading says it
       const top = tops[column.key] !== null && row[column.key] === tops[column.key];
-      const cell = make("td", top ? "number best" : "number", cellText(plain, row[column.key]));
+      const cell = make("td", top ? "number best" : "number", cellText(column.key, row[column.key]));
       if (top) cell.title = "The best of those that are done.";
       line.append(cell);
     }

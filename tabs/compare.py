@@ -77,7 +77,7 @@ class Form:
 
 def build(page: Page, tab: gr.Tab) -> None:
     """A form for a new bake-off over the table and plots of the chosen one."""
-    with gr.Accordion("A new bake-off", open=True, elem_id="compare-new"):
+    with gr.Accordion("A new bake-off", open=True, elem_id="compare-new") as new:
         gr.HTML(f'<p class="muted">{INTRODUCTION}</p>', apply_default_css=False)
         form = Form()
         verdict = gr.HTML("", apply_default_css=False, elem_id="compare-verdict")
@@ -92,7 +92,7 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def begin(*raw: Any) -> Any:
         comparison = bakeoff.start(page.jobs, *form.read(raw))
-        return gr.Dropdown(bakeoff.comparisons(page.store), value=comparison), comparison, ""
+        return gr.Dropdown(bakeoff.comparisons(page.store), value=comparison), comparison, "", gr.Accordion(open=False)
 
     def plan(*raw: Any) -> Any:
         return _plan(page, form, raw)
@@ -103,7 +103,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     )
     changes = [component.change for component in fields]  # pyright: ignore[reportAttributeAccessIssue]
     gr.on(changes, plan, fields, [verdict, start], **QUIET, trigger_mode="always_last")
-    start.click(said(begin), fields, [chooser, shown, told], **PRIVATE)
+    start.click(said(begin), fields, [chooser, shown, told, new], **PRIVATE)
     chooser.input(lambda comparison: (comparison or "", ""), chooser, [shown, told], **QUIET)
     take.click(said(functools.partial(_csv, page)), chooser, told, **PRIVATE)
     shown.click(
