@@ -63,6 +63,10 @@ def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     except (OSError, ValueError, AttributeError, SafetensorError) as error:
         raise _damaged() from error
     attached = _own(model, own, weights) if own else _peft(model, folder, weights, trainable=trainable)
+    if (folder / "heads.json").is_file():
+        from studio.models.heads import with_saved_heads
+
+        attached = with_saved_heads(attached, folder)
     if not trainable:
         attached.requires_grad_(False)
     return attached.train(trainable)

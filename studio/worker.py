@@ -98,7 +98,7 @@ class Job:
     def _tokenise(self, train: Any, held_out: Any, mapping: Any, tokenizer: Any) -> Any:
         self._phase("Preparing data")
         training = self.config.training
-        if held_out is not None:
+        if held_out is not None and self.config.objective.writes:  # labels are cheap: all count in the last score
             held_out = replace(held_out, rows=held_out.rows[: training.eval_rows])
         prepared = self.config.objective.prepare(
             train,
@@ -150,7 +150,7 @@ class Job:
         trainer = self.config.objective.trainer()(
             model=model,
             tokenizer=loaded.tokenizer,
-            prepared=prepared,
+            prepared=replace(prepared, validation=prepared.validation[: self.config.training.eval_rows]),
             listener=listener,
             method=self.config.method,
             arguments=arguments(

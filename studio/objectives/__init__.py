@@ -30,6 +30,7 @@ class Prepared:
     validation: list[Any]
     report: Report
     old: list[Any] = field(default_factory=list)  # rows of old data that the run guards, never trained on
+    notes: list[str] = field(default_factory=list)  # what the person should know about the rows
 
 
 @dataclass(frozen=True)

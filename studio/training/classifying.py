@@ -1,0 +1,152 @@
+"""The trainer of objectives that put heads on a model: a loss, and scores, for each label column."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from studio.data.labels import Head
+from studio.evaluation.labels import averaged, class_report, confusion, number_metrics, set_report
+from studio.models.heads import pad
+from studio.training.trainer import StudioTrainer
+
+
+def head_loss(head: Head, output: Tensor, target: Tensor) -> Tensor:
+    """The loss of one head summed over rows, in nats; of numbers half the squared error, in their scale.
+
+    `output` has shape (rows, outputs), `target` (rows, head.targets), none of it missing. Of several
+    labels that may be right at once it is the mean of their binary cross-entropies. Balanced weights
+    average 1 over the training rows, so that losses stay comparable (King & Zeng 2001).
+    """
+    weights = torch.tensor(head.balance, device=output.device) if head.balance else None
+    if head.kind == "classes":
+        return functional.cross_entropy(output, target[:, 0].long(), weight=weights, reduction="sum")
+    if head.kind == "labels":
+        each = functional.binary_cross_entropy_with_logits(output, target, pos_weight=weights, reduction="none")
+        return each.mean(dim=1).sum()
+    return 0.5 * (output - target).square().sum()
+
+
+class HeadTrainer(StudioTrainer):
+    """The weighted sum of the heads' mean losses over labelled rows, divided by how many heads a row has.
+
+    The heads start at random, so the curve starts with them as they are, before the first update.
+    """
+
+    base_counts = False
+
+    def __init__(self, **options: Any) -> None:
+        self.specs: tuple[Head, ...] = options["prepared"].heads
+        self._seen = {head.name: [0.0, 0] for head in self.specs}  # loss and rows since the last update
+        super().__init__(**options)
+        self.args.eval_on_start = self.eval_dataset is not None
+
+    def collator(self, tokenizer: Any) -> Callable[[list[Any]], dict[str, Tensor]]:
+        specs = self.specs
+
+        def collate(rows: list[Any]) -> dict[str, Tensor]:
+            targets = torch.tensor([row["labels"] for row in rows], dtype=torch.float32)
+            present = torch.stack([~each[:, 0].isnan() for each in _by_head(specs, targets)], dim=1)
+            # 'labels' is what the loop counts: an item for each head that a row has a label for.
+            labels = torch.where(present, 0, -100)
+            batch = pad([row["input_ids"] for row in rows], tokenizer.pad_token_id)
+            return {**batch, "targets": targets, "labels": labels}
+
+        return collate
+
+    def summed_loss(self, model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+        total, items = torch.zeros((), device=batch["targets"].device), 0
+        for head, loss, rows in self._losses(model, batch):
+            total = total + head.weight * loss
+            items += rows
+            seen = self._seen[head.name]
+            seen[0] += float(loss.detach())
+            seen[1] += rows
+        return total, items
+
+    def _losses(self, model: Any, batch: dict[str, Tensor]) -> Iterator[tuple[Head, Tensor, int]]:
+        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+        for head, output, target in zip(self.specs, outputs, _by_head(self.specs, batch["targets"]), strict=True):
+            has = ~target[:, 0].isnan()
+            yield head, head_loss(head, output[has].float(), target[has]), int(has.sum())
+
+    def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
+        """With a curve for each head where there are several."""
+        if "loss" in logs:
+            if len(self.specs) > 1:
+                self.extras |= {f"loss_{name}": loss / rows for name, (loss, rows) in self._seen.items() if rows}
+            self._seen = {head.name: [0.0, 0] for head in self.specs}
+        super().log(logs, *args, **kwargs)
+
+    def scores(self, batches: Iterator[dict[str, Tensor]], step: Callable[[int], None]) -> dict[str, float]:
+        outputs, targets = [], []
+        for done, batch in enumerate(batches, 1):
+            said = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
+            outputs.append([each.cpu() for each in said])
+            targets.append(batch["targets"].cpu())
+            step(done)
+        scores: dict[str, float] = {}
+        total, items = 0.0, 0
+        for head, output, target, _ in answered(self.specs, outputs, torch.cat(targets)):
+            loss = float(head_loss(head, output, target))
+            total += head.weight * loss
+            items += len(target)
+            found = measured(head, output, target)
+            if len(self.specs) > 1:
+                found = {f"{name}_{head.name}": value for name, value in {"loss": loss / len(target), **found}.items()}
+            scores |= found
+        return {"loss": total / max(items, 1), **scores}
+
+
+def answered(
+    specs: Sequence[Head], outputs: Sequence[Sequence[Tensor]], targets: Tensor
+) -> Iterator[tuple[Head, Tensor, Tensor, Tensor]]:
+    """(head, its output, its targets, which rows these are) for each head that some row has a label for.
+
+    `outputs` are those of batches in order, one of shape (rows, outputs) per head; `targets` has shape
+    (all rows, all heads' targets).
+    """
+    for place, (head, target) in enumerate(zip(specs, _by_head(specs, targets), strict=True)):
+        has = ~target[:, 0].isnan()
+        if has.any():
+            yield head, torch.cat([batch[place] for batch in outputs])[has].float(), target[has], has
+
+
+def _by_head(specs: Sequence[Head], targets: Tensor) -> tuple[Tensor, ...]:
+    """The columns of `targets`, of shape (rows, all heads' targets), that belong to each head."""
+    return targets.split([head.targets for head in specs], dim=1)
+
+
+def decided(head: Head, values: Tensor) -> list[Any]:
+    """Outputs → what they say: a class's place, a tuple of 0 and 1 for labels, or a number in its own unit."""
+    if head.kind == "classes":
+        return values.argmax(dim=1).tolist()
+    if head.kind == "labels":
+        return [tuple(row) for row in (values > 0).int().tolist()]
+    return [value * head.scale + head.mean for value in values[:, 0].tolist()]
+
+
+def right_answers(head: Head, targets: Tensor) -> list[Any]:
+    """Targets in the form of `decided`."""
+    if head.kind == "classes":
+        return targets[:, 0].int().tolist()
+    return decided(head, targets)
+
+
+def measured(head: Head, output: Tensor, target: Tensor) -> dict[str, float]:
+    """The metrics that suit the head: those of `averaged`, or of `number_metrics`."""
+    right, said = right_answers(head, target), decided(head, output)
+    if head.kind == "number":
+        return number_metrics(right, said)
+    return averaged(right, said, reported(head, right, said))
+
+
+def reported(head: Head, right: Sequence[Any], said: Sequence[Any]) -> list[dict[str, float]]:
+    """Precision, recall and F1 of each of the head's labels."""
+    if head.kind == "classes":
+        return class_report(confusion(right, said, len(head.labels)))
+    return set_report(right, said)
