@@ -21,7 +21,7 @@ from studio.training.settings import TrainingSettings
 def widget(fact: Facts) -> Component:
     """The component that edits one field."""
     label = f"{fact.label} ({fact.unit})" if fact.unit and fact.unit != fact.label.lower() else fact.label
-    info = fact.help + (f" [{fact.source}]" if fact.source else "")
+    info = (fact.help + (f" [{fact.source}]" if fact.source else "")).replace("*", r"\*")  # Gradio reads Markdown
     common: dict[str, Any] = {
         "label": label,
         "info": info,
