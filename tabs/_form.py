@@ -21,7 +21,8 @@ from studio.training.settings import TrainingSettings
 def widget(fact: Facts) -> Component:
     """The component that edits one field."""
     label = f"{fact.label} ({fact.unit})" if fact.unit and fact.unit != fact.label.lower() else fact.label
-    info = (fact.help + (f" [{fact.source}]" if fact.source else "")).replace("*", r"\*")  # Gradio reads Markdown
+    info = fact.help + (f" [{fact.source}]" if fact.source else "")
+    info = info.replace("*", "\N{ASTERISK OPERATOR}")  # a plain one begins italics, and none can be escaped here
     common: dict[str, Any] = {
         "label": label,
         "info": info,
