@@ -32,16 +32,16 @@ const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); /
 function layout(chart) {
   const ink = cssColor("--live-ink"), grid = cssColor("--live-grid");
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true };
-  const several = chart.lines.length > 1;
+  const named = chart.legend || chart.lines.length > 1;
   return {
     title: { text: plain(chart.title) + (chart.unit ? ` <span style="font-size:0.8em">(${chart.unit})</span>` : ""),
       x: 0.01, y: 0.985, yanchor: "top", font: { size: 14 } },
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, family: "system-ui, sans-serif", size: 11 },
-    margin: { l: 48, r: 12, t: several && !chart.wide ? 54 : 34, b: chart.wide ? 46 : 32 },
+    margin: { l: 48, r: 12, t: named && !chart.wide ? 54 : 34, b: chart.wide ? 46 : 32 },
     xaxis: { ...axis, title: { text: chart.wide ? "step" : "", standoff: 6 }, rangemode: "tozero" },
     yaxis: { ...axis, ...(chart.bounds ? { range: chart.bounds } : {}), type: chart.key === "loss" && view.log ? "log" : "linear" },
-    hovermode: "x unified", uirevision: run, showlegend: several,
-    legend: { orientation: "h", x: chart.wide ? 1 : 0, xanchor: chart.wide ? "right" : "left", y: chart.wide ? 1.12 : 1.02, yanchor: chart.wide ? "auto" : "bottom" },
+    hovermode: "x unified", uirevision: run, showlegend: named,
+    legend: { orientation: "h", x: chart.wide ? 1 : 0, xanchor: chart.wide ? "right" : "left", y: 1.02, yanchor: "bottom" },
   };
 }
 

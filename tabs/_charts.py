@@ -36,13 +36,14 @@ class Chart:
     unit: str = ""
     wide: bool = False
     always: bool = False
+    legend: bool = False  # even for a single line
     bounds: tuple[float, float] | None = None
 
 
 def _tasks(key: str, title: str, metric: str, *, unit: str = "", share: bool = False, dots: bool = True) -> Chart:
     """A line for each task's own `metric`."""
     bounds = FRACTION if share else None
-    return Chart(key, title, (Line(f"{metric}_(.+)", "{}", dots=dots),), unit=unit, bounds=bounds)
+    return Chart(key, title, (Line(f"{metric}_(.+)", "{}", dots=dots),), unit=unit, bounds=bounds, legend=True)
 
 
 CHARTS = (
@@ -88,9 +89,9 @@ CHARTS = (
     _tasks("task-eval-loss", "Held-out loss of each task", "eval_loss", unit="nats"),
     _tasks("task-accuracy", "Held-out accuracy of each task", "eval_accuracy", share=True),
     _tasks("task-f1", "Held-out F1 of each task", "eval_f1", share=True),
-    _tasks("task-errors", "Held-out mean absolute error of each task", "eval_mae"),
+    _tasks("task-errors", "Held-out error of each task", "eval_mae", unit="mean absolute"),
     _tasks("task-r2", "Held-out R² of each task", "eval_r2"),
-    Chart("parts", "Added to the loss", (Line(f"({'|'.join([*penalties(), 'orthogonality'])})", "{}"),), unit="nats"),
+    Chart("parts", "Added to the loss", (Line(f"({'|'.join([*penalties(), 'orthogonality'])})", "{}"),), legend=True),
     Chart("rank", "Average rank", (Line("average_rank", "average rank"),)),
     Chart("lr", "Learning rate", (Line("learning_rate", "learning rate"),), always=True),
     Chart("grad", "Gradient norm", (Line("grad_norm", "gradient norm", width=1.5),), always=True),

@@ -92,6 +92,16 @@ def test_zoom_and_hidden_curves_survive_what_arrives(open_page: Open, rows: Path
     page.get_by_role("button", name="Stop and save").click()
     wait_for_status(page, "stopped", 30)
 
+    page.locator("[data-live=log]").check()
+    page.locator("[data-live=smooth]").fill("0")
+    page.wait_for_function("""() => { const plot = document.querySelector('[data-live=loss]');
+        return plot.layout.yaxis.type === 'log' && plot.data[1].y.every((y, i) => y === plot.data[0].y[i]); }""")
+    page.reload()
+    go(page, "Curves")
+    wait_for_status(page, "stopped", 30)
+    expect(page.locator("[data-live=log]")).to_be_checked()
+    assert page.evaluate("document.querySelector('[data-live=loss]').layout.yaxis.type") == "log"
+
 
 def test_a_wrong_value_is_said_in_the_page_and_cannot_be_started(open_page: Open) -> None:
     page = open_page()
