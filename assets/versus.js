@@ -27,7 +27,7 @@ function choice(label, options, value, changed) {
 
 const address = (rest) => `${window.gradio_config?.root || ""}/studio/${rest}`;
 const color = (index) => PALETTE[index % PALETTE.length];
-const drawn = new ResizeObserver((seen) => seen.forEach((each) => each.target.data && Plotly.Plots.resize(each.target)));
+const drawn = new ResizeObserver((seen) => seen.forEach(({ target }) => target.data && target.offsetParent && Plotly.Plots.resize(target)));
 
 function plot(node, traces, { title = "", x = {}, y = {}, legend = false }) {
   const css = getComputedStyle(root), ink = css.color, grid = css.getPropertyValue("--versus-grid").trim();
