@@ -10,6 +10,7 @@ import json
 import os
 import secrets
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,11 @@ from studio.methods import Method
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
-def save(model: Any, folder: Path) -> int:
-    """Write what `model` learnt; returns its size in bytes. An earlier one is there until the new one is."""
+def save(model: Any, folder: Path, beside: Mapping[str, str] | None = None) -> int:
+    """Write what `model` learnt; returns its size in bytes. An earlier one is there until the new one is.
+
+    `beside` are texts to write into the folder, by the names of their files.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     made = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     old = made.with_suffix(".old")
@@ -30,6 +34,8 @@ def save(model: Any, folder: Path) -> int:
         # Embeddings are never trained here; peft's "auto" would ask the Hub whether they were.
         model.save_pretrained(str(made), safe_serialization=True, save_embedding_layers=False)
         (made / "README.md").unlink(missing_ok=True)  # an empty form
+        for name, text in (beside or {}).items():
+            (made / name).write_text(text, encoding="utf-8")
         size = sum(_flush(file) for file in made.iterdir())
         if folder.exists():
             folder.rename(old)
@@ -95,6 +101,11 @@ def _peft(model: Any, folder: Path, weights: dict[str, Any], *, trainable: bool)
         attached = peft.get_peft_model(model, config)
     except ValueError as error:
         raise _another_base("none of its layers are there") from error
+    if trainable and config.is_prompt_learning and len(list(attached.prompt_encoder.parameters())) > 1:
+        raise ModelError(
+            "Only the finished prompt of this adapter was kept, so that it cannot be trained on.",
+            remedy="Train anew, or choose prompt tuning.",
+        )
     _compare(weights, peft.get_peft_model_state_dict(attached, save_embedding_layers=False))
     peft.set_peft_model_state_dict(attached, weights)
     return attached

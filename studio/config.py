@@ -97,8 +97,17 @@ class OldDataSettings(Settings):
         le=100_000,
         advanced=True,
         unit="rows",
-        help="At most this many rows of old data are scored at each evaluation; they are never replayed.",
+        help="At most this many rows of old data, and at most half of them, are scored at each evaluation; they are "
+        "never trained on.",
     )
+    # Not in the form; as in the data set's settings.
+    version: str = Field(default="", max_length=64)
+    format: str | None = None
+    columns: dict[str, str] = Field(default_factory=dict)
+
+    def mapping(self) -> Mapping | None:
+        """As `DatasetSettings.mapping`."""
+        return Mapping(self.format, dict(self.columns)) if self.format else None
 
 
 class VocabularySettings(Settings):

@@ -1,6 +1,6 @@
 """What a model will see of rows, asked of a process that holds tokenizers and no models.
 
-An `Inspector` asks `python -m studio.inspector`, with {"what": "see" | "warnings" | "lengths", "model", ...};
+An `Inspector` asks `python -m studio.inspector`, with {"what": "see" | "warnings" | "lengths" | "terms", "model", ...};
 the replies are {"doing", "done", "total"} and one {"result"}.
 """
 
@@ -73,10 +73,11 @@ class Inspector:
         max_length: int,
         chat_template: str = "auto",
         *,
+        loss_on: str = "answers",
         fetch: bool = False,
     ) -> Seen:
         """One row's tokens; see `studio.data.seen.see`."""
-        request = {"what": "see", "rows": [sendable(row)], "max_length": max_length}
+        request = {"what": "see", "rows": [sendable(row)], "max_length": max_length, "loss_on": loss_on}
         found = self._result(request | self._of(model, mapping, chat_template, fetch))
         return Seen(**found | {"pieces": [Piece(*piece) for piece in found["pieces"]]})
 
@@ -95,6 +96,7 @@ class Inspector:
         max_length: int,
         chat_template: str = "auto",
         *,
+        loss_on: str = "answers",
         extra: dict[int, Row | None] | None = None,
         fetch: bool = False,
     ) -> Iterator[Progress | Result]:
@@ -109,6 +111,7 @@ class Inspector:
             "file": str(rows_file) if rows_file else None,
             "extra": [[row_id, row and sendable(row)] for row_id, row in sorted((extra or {}).items())],
             "max_length": max_length,
+            "loss_on": loss_on,
         }
         with closing(self._child.ask(request | self._of(model, mapping, chat_template, fetch))) as replies:
             for reply in replies:
@@ -172,7 +175,7 @@ def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> 
 
 
 def _see(request: dict[str, Any], mapping: Mapping, tokenizer: Any, _: Any) -> dict[str, Any]:
-    seen = see(request["rows"][0], mapping, tokenizer, request["max_length"])
+    seen = see(request["rows"][0], mapping, tokenizer, request["max_length"], request["loss_on"])
     pieces = [[piece.text, piece.token_id, piece.state, piece.special] for piece in seen.pieces]
     return {**vars(seen), "pieces": pieces}
 
@@ -184,7 +187,7 @@ def _warnings(request: dict[str, Any], mapping: Mapping, tokenizer: Any, _: Any)
 def _lengths(request: dict[str, Any], mapping: Mapping, tokenizer: Any, progress: Any) -> dict[str, Any]:
     file = Path(request["file"]) if request["file"] else None
     total, rows = edited_rows(file, dict(request["extra"]), list(mapping.columns.values()))
-    adding, said, done = Lengths(mapping, tokenizer, request["max_length"]), None, 0
+    adding, said, done = Lengths(mapping, tokenizer, request["max_length"], request["loss_on"]), None, 0
     while batch := list(islice(rows, _BATCH)):
         if said is None:
             said = warnings(tokenizer, mapping, [row for _, row in batch])

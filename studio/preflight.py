@@ -8,7 +8,9 @@ from pathlib import Path
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.errors import ConfigError, DatasetError, RunError
+from studio.methods import methods
 from studio.models.catalog import check_name, check_use, structure_of
+from studio.old_data import settle_old
 from studio.workspace import Workspace
 
 DISK_NEEDED = 500_000_000  # bytes; adapter, log and some air
@@ -36,6 +38,12 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             remedy=f"It learns from: {', '.join(known)}. Choose another format in the Dataset tab.",
         )
     config.objective.check(opened)
+    if type(config.method).writes_only and not config.objective.writes:
+        raise ConfigError(
+            f"{config.method.title} cannot learn on a model that only reads, as '{config.objective.title}' has it.",
+            remedy="Choose another method, such as LoRA.",
+        )
+    _check_vocabulary(config)
     config.method.check_machine()
     if (found := structure_of(config.model, workspace.models)) is not None:
         config.method.check(found)
@@ -57,7 +65,25 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             "columns": dict(opened.mapping.columns),
         }
     )
-    return config.model_copy(update={"dataset": dataset}).settled()
+    config = config.model_copy(update={"dataset": dataset})
+    return config.model_copy(update={"old": settle_old(config, workspace)}).settled()
+
+
+def _check_vocabulary(config: RunConfig) -> None:
+    """Raise ConfigError where nothing would learn what new tokens mean."""
+    if not config.vocabulary.new_tokens:
+        return
+    if not config.objective.writes:
+        raise ConfigError(
+            f"'{config.objective.title}' writes no text, so new tokens would serve nothing.",
+            remedy="Set 'New tokens' to 0.",
+        )
+    if not config.method.learns_tokens:
+        able = ", ".join(cls.title for cls in methods().values() if cls.learns_tokens)
+        raise ConfigError(
+            f"{config.method.title} cannot learn the embeddings of new tokens.",
+            remedy=f"Set 'New tokens' to 0, or choose one of: {able}.",
+        )
 
 
 def _check_split(config: RunConfig, columns: tuple[str, ...]) -> None:

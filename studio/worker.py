@@ -14,16 +14,29 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import filelock
 import psutil
 
+from studio.catalog import key_of
 from studio.config import RunConfig
 from studio.errors import StudioError, explain
-from studio.events import DataReady, Done, Failed, ModelReady, Note, Phase, Saved, Started, Stopped
+from studio.events import (
+    DataReady,
+    Done,
+    Failed,
+    ModelReady,
+    Note,
+    Phase,
+    Saved,
+    Started,
+    Stopped,
+    VocabularyExtended,
+)
+from studio.old_data import guard
 from studio.workspace import RunFolder, Workspace
 
 HELD_OUT_KEPT = 200  # rows kept for the chat
@@ -43,11 +56,14 @@ class Job:
         self.config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8"))).settled()
         self.step = 0
         self._last_progress = 0.0
+        self._terms: list[str] = []  # that became tokens of their own
+        self._measured: list[Any] = []  # rows of old data that the penalty may measure
 
     def run(self) -> None:
         """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
         train, held_out, mapping = self._read_data()
         loaded = self._load_model()
+        self._extend_vocabulary(loaded, train, mapping)
         prepared = self._tokenise(train, held_out, mapping, loaded.tokenizer)
         model = self._attach(loaded, prepared)
         self._train(model, loaded, prepared)
@@ -95,6 +111,34 @@ class Job:
     def _fetched(self, name: str, done: float, total: float) -> None:
         self.progress(name, done / 1e6, total / 1e6, "MB")
 
+    def _extend_vocabulary(self, loaded: Any, train: Any, mapping: Any) -> None:
+        """Make frequent terms of the training rows tokens of their own, where that was asked for."""
+        from studio.data.vocabulary import propose, texts_of
+        from studio.models.vocabulary import extend
+
+        asked, phase = self.config.vocabulary, "Looking for new tokens"
+        if not asked.new_tokens:
+            return
+        self._phase(phase)
+        found = propose(
+            texts_of(train.rows, mapping),
+            loaded.tokenizer,
+            asked.new_tokens,
+            asked.min_count,
+            lambda done, total: self.progress(phase, done, total, "texts"),
+        )
+        if not found.terms:
+            self.events.append(
+                Note(text=f"No term that takes several tokens occurs {asked.min_count:,} times; the vocabulary stays.")
+            )
+            return
+        self._terms = [each.term for each in found.terms]
+        extend(loaded.model, loaded.tokenizer, self._terms)
+        terms = [asdict(each) for each in found.terms]
+        self.events.append(
+            VocabularyExtended(terms=terms, tokens_before=found.tokens_before, tokens_after=found.tokens_after)
+        )
+
     def _tokenise(self, train: Any, held_out: Any, mapping: Any, tokenizer: Any) -> Any:
         self._phase("Preparing data")
         training = self.config.training
@@ -107,6 +151,16 @@ class Job:
             tokenizer,
             lambda done, total: self.progress("Preparing data", done, total, "rows"),
         )
+        guarded = guard(
+            self.config,
+            self.workspace,
+            prepared,
+            tokenizer,
+            lambda done, total: self.progress("Preparing old data", done, total, "rows"),
+        )
+        prepared, self._measured = guarded.prepared, guarded.measured
+        for text in prepared.notes:
+            self.events.append(Note(text=text))
         report = prepared.report
         self.events.append(
             DataReady(
@@ -156,22 +210,41 @@ class Job:
             arguments=arguments(
                 self.config.training,
                 rows=len(prepared.train),
-                held_out=len(prepared.validation),
+                held_out=len(prepared.validation or prepared.old),
                 device=loaded.placement.device,
                 dtype=loaded.placement.dtype,
                 seed=self.config.seed,
                 output_dir=str(self.folder.checkpoints),
             ),
         )
+        self._hold_back(trainer)
         self._stop_if_asked()
         trainer.train()
         self.step = listener.step
 
+    def _hold_back(self, trainer: Any) -> None:
+        """Add the penalty's part to the loss."""
+        from studio.training.batching import Rows
+
+        penalty = self.config.penalty
+        rows = self._measured[: penalty.rows()]
+
+        def told() -> Iterator[Any]:
+            for done, batch in enumerate(trainer.batches([row] for row in Rows(rows)), 1):
+                self.progress(penalty.measures, done, len(rows), "rows")
+                yield batch
+
+        if rows:
+            self._phase(penalty.measures)
+        if (part := penalty.prepare(trainer.model, told(), trainer.summed_loss)) is not None:
+            trainer.parts[key_of(penalty)] = part
+
     def _save(self, model: Any) -> None:
         from studio.adapter import save
+        from studio.models.vocabulary import remembered
 
         self.progress("Saving what was learnt", always=True)
-        size = save(model, self.folder.adapter)
+        size = save(model, self.folder.adapter, remembered(self._terms))
         self.events.append(Saved(step=self.step, size=size, peak_memory=peak_memory()))
 
     def _compare(self, model: Any, tokenizer: Any, prepared: Any) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from studio.data.rendering import LossOn
 from studio.data.seen import RowTokens, laid_out
 from studio.data.templates import Mapping, as_text, to_messages
 from studio.data.tokens import IGNORED
@@ -46,8 +47,9 @@ class Summary:
 class Lengths:
     """Adds up rows, a batch at a time; memory grows with the number of different lengths only."""
 
-    def __init__(self, mapping: Mapping, tokenizer: Any, max_length: int) -> None:
+    def __init__(self, mapping: Mapping, tokenizer: Any, max_length: int, loss_on: LossOn = "answers") -> None:
         self.mapping, self.tokenizer, self.max_length = mapping, tokenizer, max_length
+        self.loss_on: LossOn = loss_on
         self._rows = self._tokens = self._trained = 0
         self._truncated, self._untrained = _Ids(), _Ids()
         self._reasons: Counter[str] = Counter()
@@ -56,7 +58,7 @@ class Lengths:
 
     def add(self, rows: list[tuple[int, dict[str, Any]]]) -> None:
         """(id, row) each; some hundred at once are quickest. Raises ModelError."""
-        found = laid_out([row for _, row in rows], self.mapping, self.tokenizer)
+        found = laid_out([row for _, row in rows], self.mapping, self.tokenizer, self.loss_on)
         for (row_id, _), one in zip(rows, found, strict=True):
             self._count(row_id, one)
         self._count_parts([row for _, row in rows])

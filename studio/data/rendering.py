@@ -10,7 +10,8 @@ from studio.errors import ModelError
 _END_OF_TURN = "<|im_end|>"
 _STAND_IN = "\ue000answer\ue000"  # private-use characters: no text and no template holds them
 
-# "chatml" is OpenAI's format, used by Qwen and SmolLM; "plain" is Alpaca's, for models that know no turns.
+# "chatml" is OpenAI's format, used by Qwen and SmolLM; "plain" is Alpaca's, for models that know no turns;
+# "none" joins prompt and completion as they are.
 CHAT_TEMPLATES: dict[str, str] = {
     "chatml": (
         "{% for message in messages %}"
@@ -27,7 +28,14 @@ CHAT_TEMPLATES: dict[str, str] = {
         "{% endfor %}"
         "{% if add_generation_prompt %}{{ '### Response:\n' }}{% endif %}"
     ),
+    "none": (
+        "{% for message in messages %}"
+        "{{ message['content'] }}{% if message['role'] == 'assistant' %}{{ eos_token }}{% endif %}"
+        "{% endfor %}"
+    ),
 }
+
+LossOn = Literal["answers", "last_answer", "everything"]  # which part of a conversation is learnt
 
 
 @dataclass(frozen=True)
@@ -48,7 +56,7 @@ def chat_template_of(tokenizer: Any) -> Any:
     return tokenizer.chat_template
 
 
-def use_template(tokenizer: Any, choice: Literal["auto", "chatml", "plain"]) -> Any:
+def use_template(tokenizer: Any, choice: Literal["auto", "chatml", "plain", "none"]) -> Any:
     """The tokenizer, with the chosen template set; 'auto' keeps its own. Raises ModelError without one.
 
     Where `<|im_end|>` is no token of the vocabulary, ChatML's turns end with the model's own end
@@ -63,21 +71,23 @@ def use_template(tokenizer: Any, choice: Literal["auto", "chatml", "plain"]) -> 
     return tokenizer
 
 
-def render(messages: list[dict[str, str]], tokenizer: Any) -> Rendered:
-    """The whole conversation and the spans of the assistant's turns, their end marks included.
+def render(messages: list[dict[str, str]], tokenizer: Any, loss_on: LossOn = "answers") -> Rendered:
+    """The whole conversation and the spans to learn: by default the assistant's turns, their end marks included.
 
     A turn begins where the template would let the model begin, and ends where the rendering of the
     conversation up to it ends. Templates that write old turns otherwise than the last (without its
     thoughts, for one) break this; there a stand-in shows where the answer goes.
     """
     text = _template(messages, tokenizer)
+    if loss_on == "everything":
+        return Rendered(text, [(0, len(text))])
     spans = [
         span
         for index, message in enumerate(messages)
         if message["role"] == "assistant"
         and (span := _by_prefix(text, messages, index, tokenizer) or _by_stand_in(text, messages, index, tokenizer))
     ]
-    return Rendered(text, spans)
+    return Rendered(text, spans[-1:] if loss_on == "last_answer" else spans)
 
 
 def _template(messages: list[dict[str, str]], tokenizer: Any, **options: Any) -> str:

@@ -9,7 +9,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from studio.data.rendering import chat_template_of, render
+from studio.data.rendering import LossOn, chat_template_of, render
 from studio.data.templates import Mapping, explain_row, to_messages, to_text
 from studio.data.tokens import IGNORED, check_tokenizer, labels_of
 from studio.errors import ModelError
@@ -41,13 +41,13 @@ class Seen:
     reason: str  # why nothing is learnt from it; "" where something is
 
 
-def see(row: dict[str, Any], mapping: Mapping, tokenizer: Any, max_length: int) -> Seen:
+def see(row: dict[str, Any], mapping: Mapping, tokenizer: Any, max_length: int, loss_on: LossOn = "answers") -> Seen:
     """The row's tokens as training gets them, and those beyond `max_length` too.
 
     Raises ModelError without a chat template or a fast tokenizer. The first token is read but never
     predicted, so its state is never 'trained'.
     """
-    (row_tokens,) = laid_out([row], mapping, tokenizer)
+    (row_tokens,) = laid_out([row], mapping, tokenizer, loss_on)
     states = row_tokens.states(max_length)
     pieces = _pieces(row_tokens, states, tokenizer)
     counts = Counter(states)
@@ -118,7 +118,7 @@ class RowTokens:
     ids: list[int] = field(default_factory=list)
     offsets: list[tuple[int, int]] = field(default_factory=list)  # in characters of `text`
     labels: list[int] = field(default_factory=list)
-    spans: list[tuple[int, int]] = field(default_factory=list)  # of `text`: the answers
+    spans: list[tuple[int, int]] = field(default_factory=list)  # of `text`: what is learnt
     unreadable: str = ""  # why there are no tokens
 
     def learnt_in(self, span: tuple[int, int]) -> list[int]:
@@ -141,12 +141,14 @@ class RowTokens:
         return "The chat template leaves no token of an answer to learn."
 
 
-def laid_out(rows: list[dict[str, Any]], mapping: Mapping, tokenizer: Any) -> list[RowTokens]:
+def laid_out(
+    rows: list[dict[str, Any]], mapping: Mapping, tokenizer: Any, loss_on: LossOn = "answers"
+) -> list[RowTokens]:
     """Each row's tokens, before the cut-off. Raises ModelError."""
     chat = mapping.format != "text"
     if chat:
         check_tokenizer(tokenizer)
-    found = [_rendered(row, mapping, tokenizer) if chat else _text(row, mapping) for row in rows]
+    found = [_rendered(row, mapping, tokenizer, loss_on) if chat else _text(row, mapping) for row in rows]
     readable = [one for one in found if not one.unreadable]
     if readable:
         batch = tokenizer(
@@ -161,7 +163,7 @@ def laid_out(rows: list[dict[str, Any]], mapping: Mapping, tokenizer: Any) -> li
     return found
 
 
-def _rendered(row: dict[str, Any], mapping: Mapping, tokenizer: Any) -> RowTokens:
+def _rendered(row: dict[str, Any], mapping: Mapping, tokenizer: Any, loss_on: LossOn) -> RowTokens:
     from jinja2 import TemplateError
 
     messages = to_messages(row, mapping)
@@ -169,7 +171,7 @@ def _rendered(row: dict[str, Any], mapping: Mapping, tokenizer: Any) -> RowToken
         why = explain_row(row, mapping).rstrip(".")
         return RowTokens(unreadable=f"{why[:1].upper()}{why[1:]}.")
     try:
-        rendered = render(messages, tokenizer)
+        rendered = render(messages, tokenizer, loss_on)
     except TemplateError as error:
         return RowTokens(unreadable=f"The model's chat template refuses it: {str(error)[:200].rstrip('.')}.")
     return RowTokens(rendered.text, spans=rendered.spans)

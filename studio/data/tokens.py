@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from studio.data.rendering import Rendered, chat_template_of, render, use_template
+from studio.data.rendering import LossOn, Rendered, chat_template_of, render, use_template
 from studio.data.templates import CHOOSE_COLUMNS, Mapping, explain_row, to_messages, to_text
 from studio.errors import DatasetError, ModelError
 
 __all__ = [
     "IGNORED", "Encoded", "Report", "check_tokenizer", "encode_chat", "encode_rows", "encode_text", "labels_of",
-    "use_template",
+    "pack", "report_on", "use_template",
 ]  # fmt: skip
 
 IGNORED = -100  # the label torch's cross-entropy leaves out
@@ -22,7 +22,7 @@ _BATCH = 256  # rows tokenised at once; progress is told after each batch
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One row as a model takes it. Both lists have one entry a token, max_length at most."""
+    """One row or packed block as a model takes it. Both lists have one entry a token, max_length at most."""
 
     input_ids: list[int]
     labels: list[int]  # the token's own id where it is learnt (not shifted), -100 elsewhere
@@ -69,6 +69,7 @@ def encode_rows(
     tokenizer: Any,
     max_length: int,
     progress: Callable[[int, int], None] | None = None,
+    loss_on: LossOn = "answers",
 ) -> tuple[list[Encoded], Report]:
     """All rows that hold something to learn, in order, and what became of the others.
 
@@ -84,7 +85,7 @@ def encode_rows(
             found = [encode_text(to_text(row, mapping), tokenizer, max_length) for row in batch]
             counts.empty += found.count(None)
         else:
-            rendered = [one for row in batch if (one := _rendered(row, mapping, tokenizer, counts))]
+            rendered = [one for row in batch if (one := _rendered(row, mapping, tokenizer, loss_on, counts))]
             found = _encode(rendered, tokenizer, max_length)
             counts.too_long += found.count(None)
         encoded += [one for one in found if one is not None]
@@ -93,7 +94,20 @@ def encode_rows(
             progress(counts.seen, len(rows))
     if not encoded:
         raise _nothing_left(counts, max_length)
-    return encoded, _report(encoded, len(rows))
+    return encoded, report_on(encoded, len(rows) - len(encoded))
+
+
+def pack(encoded: list[Encoded], max_length: int) -> list[Encoded]:
+    """All tokens end to end, in blocks of `max_length`; only the last is shorter, and nothing is cut away.
+
+    Brown et al. 2020, arXiv:2005.14165, section 2.2 and appendix B: a document may begin within a block, behind the
+    end token of the one before, which the model sees too. A block's first token is never predicted.
+    """
+    ids = [token for one in encoded for token in one.input_ids]
+    labels = [label for one in encoded for label in one.labels]
+    starts = range(0, len(ids), max_length)
+    blocks = [Encoded(ids[at : at + max_length], labels[at : at + max_length], False) for at in starts]
+    return [block for block in blocks if any(label != IGNORED for label in block.labels[1:])]
 
 
 @dataclass
@@ -124,7 +138,9 @@ def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield batch
 
 
-def _rendered(row: dict[str, Any], mapping: Mapping, tokenizer: Any, counts: _Counts) -> Rendered | None:
+def _rendered(
+    row: dict[str, Any], mapping: Mapping, tokenizer: Any, loss_on: LossOn, counts: _Counts
+) -> Rendered | None:
     from jinja2 import TemplateError
 
     messages = to_messages(row, mapping)
@@ -133,7 +149,7 @@ def _rendered(row: dict[str, Any], mapping: Mapping, tokenizer: Any, counts: _Co
         counts.why_empty = counts.why_empty or explain_row(row, mapping)
         return None
     try:
-        return render(messages, tokenizer)
+        return render(messages, tokenizer, loss_on)
     except TemplateError as error:  # templates say so themselves, e.g. "System role not supported"
         counts.refused += 1
         counts.refusal = counts.refusal or str(error)[:200]
@@ -172,10 +188,11 @@ def labels_of(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[
     ]
 
 
-def _report(encoded: list[Encoded], rows: int) -> Report:
+def report_on(encoded: list[Encoded], skipped: int) -> Report:
+    """The counts of rows, or blocks, that will be trained on."""
     return Report(
         truncated=sum(one.truncated for one in encoded),
-        skipped=rows - len(encoded),
+        skipped=skipped,
         tokens=sum(len(one.input_ids) for one in encoded),
         trained_tokens=sum(label != IGNORED for one in encoded for label in one.labels[1:]),
     )

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning: predict the next token of the answer."""
+"""Predict the next token: of the answers, or of everything."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from studio.data.formats import FORMATS
+from studio.data.rendering import LossOn
 from studio.errors import DatasetError
 from studio.events import AnswersScored
 from studio.objectives import Ending, Objective, Prepared, Progress
@@ -15,13 +16,15 @@ if TYPE_CHECKING:
     from studio.data.dataset import Dataset
     from studio.data.templates import Mapping
 
+UNCUT = 2**31 - 1  # tokens; a cut-off that no row reaches
 EXAMPLES_KEPT = 8  # answers shown with the result
 
 
 class NextToken(Objective):
-    """Cross-entropy of each answer token given all before it; the prompt itself is not learnt.
+    """Cross-entropy of each learnt token given all before it; of conversations, that is the answers' alone.
 
-    Ouyang et al. 2022, arXiv:2203.02155, section 3.5 (supervised fine-tuning).
+    Ouyang et al. 2022, arXiv:2203.02155, section 3.5 (supervised fine-tuning); on everything: continued
+    pre-training, Gururangan et al. 2020, arXiv:2004.10964. Plain text is always learnt whole.
     """
 
     title: ClassVar[str] = "Next token"
@@ -37,27 +40,63 @@ class NextToken(Objective):
         unit="tokens",
         help="Longer rows are cut here; the run says how many were. Memory grows with it.",
     )
-    chat_template: Literal["auto", "chatml", "plain"] = setting(
+    loss_on: LossOn = setting(
+        "answers",
+        "Learnt part",
+        advanced=True,
+        help="Of conversations: 'answers' learns what the assistant says, 'last_answer' only the last of it, "
+        "'everything' the prompts too. Plain text is always learnt whole.",
+        source="Shi et al. 2024, arXiv:2405.14394 (loss over prompts)",
+    )
+    packing: bool = setting(
+        True,
+        "Pack texts",
+        advanced=True,
+        help="Plain texts, and conversations that are learnt whole, are joined end to end and divided into blocks of "
+        "the cut-off length: no padding, and nothing is cut off. Off: a row each.",
+        source="Brown et al. 2020, arXiv:2005.14165, appendix B",
+    )
+    chat_template: Literal["auto", "chatml", "plain", "none"] = setting(
         "auto",
         "Chat template",
         advanced=True,
         help="How turns are written for the model. 'auto' takes the model's own; 'chatml' and 'plain' serve "
-        "base models that have none.",
+        "base models that have none; 'none' joins prompt and completion as they are.",
     )
+
+    def packs(self, mapping: Mapping) -> bool:
+        """Whether rows are joined end to end instead of being cut off."""
+        return self.packing and (mapping.format == "text" or self.loss_on == "everything")
+
+    def cut_off(self, mapping: Mapping) -> int:
+        """Tokens behind which a row is cut off; rows that are packed never are."""
+        return UNCUT if self.packs(mapping) else self.max_length
 
     def prepare(
         self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
     ) -> Prepared:
-        from studio.data.tokens import encode_rows, use_template
+        from studio.data.tokens import use_template
 
         if mapping.format != "text":
             use_template(tokenizer, self.chat_template)
-        learnt, report = encode_rows(train.rows, mapping, tokenizer, self.max_length, progress)
+        learnt, report = self._encode(train, mapping, tokenizer, progress)
         held_out = []
         if validation is not None and validation.rows:
             with contextlib.suppress(DatasetError):  # nothing to score on is no reason not to train
-                held_out, _ = encode_rows(validation.rows, mapping, tokenizer, self.max_length, None)
-        return Prepared(learnt, held_out, report)
+                held_out, _ = self._encode(validation, mapping, tokenizer, None)
+        notes = [f"{len(train.rows):,} rows were packed into {len(learnt):,} blocks."] if self.packs(mapping) else []
+        return Prepared(learnt, held_out, report, notes=notes)
+
+    def _encode(self, dataset: Dataset, mapping: Mapping, tokenizer: Any, progress: Progress | None) -> Any:
+        """Rows, or blocks of packed ones, and the report on them. Raises DatasetError."""
+        from studio.data.tokens import encode_rows, pack, report_on
+
+        cut_off = self.cut_off(mapping)
+        rows, report = encode_rows(dataset.rows, mapping, tokenizer, cut_off, progress, self.loss_on)
+        if not self.packs(mapping):
+            return rows, report
+        blocks = pack(rows, self.max_length)
+        return blocks, report_on(blocks, report.skipped)
 
     def trainer(self) -> type[Any]:
         from studio.training.supervised import SupervisedTrainer

@@ -4,26 +4,33 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from studio.catalog import Entry, discover
 from studio.methods import Part
-
-Progress = Callable[[int, int], None]
 
 
 class Penalty(Entry):
     """Base of all penalties."""
 
-    def prepare(
-        self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]], progress: Progress
-    ) -> Part | None:
+    measures: ClassVar[str] = ""  # what it does with old data, for the progress; '': it needs none
+
+    def rows(self) -> int:
+        """How many rows of old data it looks at before training."""
+        return 0
+
+    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]]) -> Part | None:
         """What is added to the loss at each update; None: nothing.
 
-        `model` is as before the first step, `batches` are of old data, one row each, and `loss(model, batch)`
-        gives its summed loss in nats and the count of its labelled tokens. `progress(done, total)` counts rows.
+        `model` is as before the first step, `batches` are of old data, one row each, at most `rows()` of them,
+        and `loss(model, batch)` gives its summed loss in nats and the count of its labelled tokens.
         """
         raise NotImplementedError
+
+
+def learning(model: Any) -> dict[str, Any]:
+    """Name → weight of all that learns."""
+    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
 
 
 def penalties() -> dict[str, type[Penalty]]:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from studio.methods import Part
-from studio.penalties import Penalty, Progress
+from studio.penalties import Penalty
 
 
 class NoPenalty(Penalty):
@@ -15,7 +15,5 @@ class NoPenalty(Penalty):
     title: ClassVar[str] = "None"
     about: ClassVar[str] = "Nothing holds the model back."
 
-    def prepare(
-        self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]], progress: Progress
-    ) -> Part | None:
+    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]]) -> Part | None:
         return None

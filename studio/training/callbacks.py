@@ -15,7 +15,15 @@ from studio.errors import RunError
 from studio.events import EvalDone, EventLog, Phase, StepDone
 
 PHASE_SECONDS = 0.5  # between two reports of progress within a phase
-_KNOWN = ("loss", "grad_norm", "learning_rate", "epoch", "num_input_tokens_seen")  # what the loop itself logs
+_KNOWN = (  # what the loop itself logs
+    "loss",
+    "grad_norm",
+    "learning_rate",
+    "epoch",
+    "num_input_tokens_seen",
+    "train_runtime",
+    "train_tokens_per_second",
+)
 
 
 class EventCallback(TrainerCallback):
@@ -104,10 +112,12 @@ class EventCallback(TrainerCallback):
                 for name, value in metrics.items()
                 if name.startswith(f"{kind}_")
             }
-            self._must_be_a_number("held-out loss", found["eval_loss"], step)
+            for name in found:
+                if name.endswith("_loss"):
+                    self._must_be_a_number("held-out loss", found[name], step)
             self.log.append(EvalDone(step=step, metrics=found))
 
-        if "base_loss" in metrics:
+        if any(name.startswith("base_") for name in metrics):
             scored(0, "base")
         scored(state.global_step, "eval")
         self.log.append(Phase(name="Training", done=state.global_step, total=state.max_steps, unit="steps"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -37,23 +37,23 @@ class StudioTrainer(Trainer):
         arguments: TrainingArguments,
         listener: Any,
         method: Method,
-        parts: Mapping[str, Part] | None = None,
     ) -> None:
-        """`prepared` is what the objective made of the rows; `parts` are added to its loss, curve by curve."""
+        """`prepared` is what the objective made of the rows. Its loss can be added to: see `parts`."""
         self.method = method
         self.prepared = prepared
+        scored = prepared.validation or prepared.old
         super().__init__(
             model=model,
             args=arguments,
             train_dataset=Rows(prepared.train),
-            eval_dataset=Rows(prepared.validation) if prepared.validation else None,
+            eval_dataset=Rows(scored) if scored else None,
             data_collator=self.collator(tokenizer),
             processing_class=tokenizer,
             callbacks=[_AfterStep(self), listener],
         )
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # so that the labelled items are counted for us
-        self.parts = {**method.parts(), **(parts or {})}
+        self.parts: dict[str, Part] = method.parts()  # curve name → what is added to the loss
         self.extras: dict[str, float] = {}  # curves beside the loss, of the step at hand
         self._base: dict[str, float] | None = None
 
@@ -137,23 +137,19 @@ class StudioTrainer(Trainer):
         return metrics
 
     def _score_all(self) -> dict[str, float]:
-        found = self._scores(self.eval_dataset)
-        if self.prepared.old:
-            found |= {f"old_{name}": value for name, value in self._scores(Rows(self.prepared.old)).items()}
-        return found
+        kinds = {"": self.prepared.validation, "old_": self.prepared.old}
+        return {
+            f"{kind}{name}": value
+            for kind, rows in kinds.items()
+            if rows
+            for name, value in self._scores(Rows(rows)).items()
+        }
 
     def _scores(self, rows: Any) -> dict[str, float]:
         order = sorted(range(len(rows)), key=lambda row: len(rows.encoded[row].input_ids))
         size = self.args.per_device_eval_batch_size
         total = math.ceil(len(order) / size)
-        collate: Any = self.data_collator
-        batches = (
-            {
-                key: value.to(self.args.device)
-                for key, value in collate([rows[i] for i in order[at : at + size]]).items()
-            }
-            for at in range(0, len(order), size)
-        )
+        batches = self.batches([rows[i] for i in order[at : at + size]] for at in range(0, len(order), size))
 
         def step(done: int) -> None:
             self.callback_handler.on_prediction_step(self.args, self.state, self.control, done=done, total=total)
@@ -165,6 +161,12 @@ class StudioTrainer(Trainer):
                 return self.scores(batches, step)
         finally:
             self.model.train(was_training)
+
+    def batches(self, groups: Iterable[list[Any]]) -> Iterator[dict[str, torch.Tensor]]:
+        """A batch of each group of rows, where the model is."""
+        collate: Any = self.data_collator
+        for rows in groups:
+            yield {key: value.to(self.args.device) for key, value in collate(rows).items()}
 
 
 class _AfterStep(TrainerCallback):
@@ -198,7 +200,7 @@ def arguments(
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim=training.optim,
-        gradient_checkpointing=training.gradient_checkpointing,
+        activation_checkpointing=training.gradient_checkpointing,
         # float32 weights that learn compute in bfloat16 where a GPU does: half the time, the same updates.
         bf16=device == "cuda" and dtype == "float32" and training.dtype == "auto" and torch.cuda.is_bf16_supported(),
         eval_strategy="steps" if held_out else "no",

@@ -17,10 +17,10 @@ from studio.errors import DatasetError
 from studio.inspector import Progress, Result
 from studio.models.catalog import SUGGESTIONS
 from studio.objectives.next_token import NextToken
-from tabs._data.bench import Bench, edited, handed, meter, table_of
+from tabs._data.bench import Bench, edited, handed, table_of
 from tabs._form import Group
 from tabs._live import ASSETS
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, meter
 
 LEGEND = (
     '<div class="legend"><span class="trained">learnt</span><span class="masked">read, not learnt</span>'
@@ -42,7 +42,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
             info="Its own tokenizer and chat template are used.",
         )
         row = gr.Number(1, precision=0, label="Row", elem_id="seen-row", info="As counted in the table.")
-    group = Group(NextToken, more="Chat template")
+    group = Group(NextToken, more="Template and learnt part")
     with gr.Row(elem_classes="tools"):
         show = gr.Button("Show", variant="primary", size="sm", elem_id="seen-show")
         before = gr.Button("← Row before", size="sm", elem_id="seen-before")
@@ -102,7 +102,8 @@ def _see(page: Page, name: str, model: str, row: int, step: int, fetch: bool, se
     place = max(0, min(len(ids) - 1, (int(at[0]) if len(at) else len(ids) - 1) + step))
     ((number, cells),) = table.fetch(ids[place : place + 1])
     inspector = page.inspector
-    seen = inspector.see(model, cells, mapping, settings.max_length, settings.chat_template, fetch=fetch)
+    how = {"loss_on": settings.loss_on, "fetch": fetch}
+    seen = inspector.see(model, cells, mapping, settings.cut_off(mapping), settings.chat_template, **how)
     head = [each for _, each in table.fetch(ids[:50])]
     notes = inspector.warnings(model, head, mapping, settings.chat_template) if seen.pieces else []
     return _tokens(table.called(number), seen, notes), number + 1
@@ -134,9 +135,9 @@ def _measure(page: Page, name: str, model: str, fetch: bool, settings: NextToken
     table = table_of(page, name)
     mapping = settle(look(name, page.workspace)).mapping
     began = time.monotonic()
-    asked = page.inspector.lengths(
-        model, table.path, mapping, settings.max_length, settings.chat_template, extra=edited(table), fetch=fetch
-    )
+    cut_off = settings.cut_off(mapping)
+    how = {"loss_on": settings.loss_on, "extra": edited(table), "fetch": fetch}
+    asked = page.inspector.lengths(model, table.path, mapping, cut_off, settings.chat_template, **how)
     with closing(asked) as replies:  # pyright: ignore[reportArgumentType]
         for reply in replies:
             if isinstance(reply, Progress):
@@ -144,10 +145,10 @@ def _measure(page: Page, name: str, model: str, fetch: bool, settings: NextToken
                 html = meter(share, reply.doing, time.monotonic() - began)
                 yield html, gr.skip(), gr.skip(), gr.skip(), gr.skip(), gr.skip()
             else:
-                yield _measured(name, table, reply, settings.max_length)
+                yield _measured(name, table, reply, settings.max_length, packed=settings.packs(mapping))
 
 
-def _measured(name: str, table: Table, result: Result, max_length: int) -> Any:
+def _measured(name: str, table: Table, result: Result, max_length: int, *, packed: bool) -> Any:
     lengths = result.lengths
     share = lengths.trained_tokens / max(lengths.tokens, 1)
     told = (
@@ -155,6 +156,9 @@ def _measured(name: str, table: Table, result: Result, max_length: int) -> Any:
         f"rows have up to {lengths.total.median:,} tokens, 95 % up to {lengths.total.p95:,}, the longest "
         f"{lengths.total.longest:,}.</p>"
     )
+    if packed:
+        blocks = -(-lengths.tokens // max_length)
+        told += f'<p class="muted">Joined end to end they fill {blocks:,} blocks of {max_length:,} tokens.</p>'
     if lengths.truncated:
         told += (
             f'<p class="note">{lengths.truncated:,} rows are cut off at {max_length:,} tokens: their end is lost.</p>'
@@ -165,7 +169,7 @@ def _measured(name: str, table: Table, result: Result, max_length: int) -> Any:
     told += "".join(f'<p class="note">{escaped(note)}</p>' for note in result.warnings)
     return (
         told,
-        _charts(lengths, max_length),
+        _charts(lengths, None if packed else max_length),
         gr.Button(visible=bool(lengths.truncated)),
         gr.Button(visible=bool(lengths.untrained)),
         handed(name, table, lengths.truncated_ids),
@@ -173,7 +177,7 @@ def _measured(name: str, table: Table, result: Result, max_length: int) -> Any:
     )
 
 
-def _charts(lengths: Summary, max_length: int) -> dict[str, Any]:
+def _charts(lengths: Summary, max_length: int | None) -> dict[str, Any]:
     def chart(name: str, part: Histogram, cut: int | None) -> dict[str, Any]:
         return {"name": name, "edges": part.edges, "rows": part.rows, "cut": cut}
 
