@@ -6,7 +6,6 @@ import argparse
 import contextlib
 import importlib.util
 import json
-import math
 import os
 import shutil
 import signal
@@ -142,8 +141,8 @@ _SCORES = (
 
 def _head_line(head: dict[str, Any]) -> str:
     """How well one head labels held-out rows, beside the constant answer that is right most often."""
-    base = head["baseline"]
-    shown = (f"{name} {value:.3f} ({base.get(name, math.nan):.3f})" for name, value in head["metrics"].items())
+    constant = {name: f" ({value:.3f})" for name, value in head["baseline"].items()}
+    shown = (f"{name} {value:.3f}{constant.get(name, '')}" for name, value in head["metrics"].items())
     return f"{head['name']}: {head['rows']} held-out rows, tuned (constant answer): {', '.join(shown)}"
 
 
@@ -191,7 +190,7 @@ class _Teller:
                 return "; ".join(map(_head_line, event.heads))
             case events.VocabularyExtended():
                 return (
-                    f"{len(event.terms)} terms became tokens: the training rows take {event.tokens_after:,} tokens, "
+                    f"New tokens: {len(event.terms)}; the training rows take {event.tokens_after:,} tokens, "
                     f"{event.tokens_before:,} before."
                 )
             case events.Note():

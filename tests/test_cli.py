@@ -18,7 +18,9 @@ import httpx
 import pytest
 
 from studio import cli
+from studio.cli import _Teller
 from studio.data.library import SAMPLES, samples
+from studio.events import EvalDone, LabelsScored, VocabularyExtended
 from studio.store import Store
 from studio.workspace import Workspace
 from tests.conftest import ROOT
@@ -389,3 +391,20 @@ def test_a_disk_that_fills_up_while_training_is_said(
     (small_disk / "filler").unlink()
     assert jobs.store.state(run_id).step >= 2  # what had been written is still there
     jobs.close()
+
+
+def test_labels_and_new_tokens_are_told_in_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    teller = _Teller()
+    head = {"name": "mood", "rows": 48, "metrics": {"accuracy": 0.9, "f1": 0.8}, "baseline": {"accuracy": 0.5}}
+    teller.tell(EvalDone(step=0, metrics={"eval_old_loss": 2.0, "eval_perplexity": 7.0}))
+    teller.tell(EvalDone(step=4, metrics={"eval_loss": 0.25, "eval_f1": 0.5}))
+    teller.tell(LabelsScored(heads=[head], examples=[]))
+    teller.tell(
+        VocabularyExtended(terms=[{"term": "a", "count": 9, "pieces": 2}], tokens_before=1200, tokens_after=1100)
+    )
+    assert capsys.readouterr().out.splitlines() == [
+        "loss on old data 2.000 (before training)",
+        "held-out loss 0.250, F1 0.500 (step 4)",
+        "mood: 48 held-out rows, tuned (constant answer): accuracy 0.900 (0.500), f1 0.800",
+        "New tokens: 1; the training rows take 1,100 tokens, 1,200 before.",
+    ]
