@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import math
+from collections.abc import Callable, Collection
 from typing import Any
 
 from studio.errors import ConfigError
@@ -59,7 +60,7 @@ def names_for(chosen: Collection[str], layers: Collection[str]) -> str:
             name = next(end for end in _ends(layer) if by_end[end] <= set(chosen) and not end.isdigit())
             names.append(name)
             left -= by_end[name]
-    return ", ".join(names)
+    return ", ".join(sorted(names, key=_natural))
 
 
 def check_rank(r: int, chosen: Layers) -> None:
@@ -72,6 +73,37 @@ def check_rank(r: int, chosen: Layers) -> None:
         raise ConfigError(
             f"'Rank' is {r}, but {narrowest} is only {width} wide.", remedy=f"Lower it to {width} or less."
         )
+
+
+def check_divides(label: str, size: int, chosen: Layers) -> None:
+    """Raise ConfigError where the setting of that `label`, `size`, does not divide every width of the layers."""
+    shared = shared_divisor(chosen)
+    if shared % size:
+        fits = max(divisor for divisor in range(1, min(size, shared) + 1) if shared % divisor == 0)
+        raise ConfigError(
+            f"{label!r} is {size}, which does not divide the width of every adapted layer.",
+            remedy=f"Set it to {fits}, or to another divisor of {shared}.",
+        )
+
+
+def shared_divisor(chosen: Layers) -> int:
+    """The greatest number that divides every width of the layers."""
+    return math.gcd(*(width for shape in chosen.values() for width in shape))
+
+
+def check_fits(label: str, needed: Callable[[int, int], int], chosen: Layers) -> None:
+    """Raise ConfigError where the setting of that `label` makes more entries learn than a layer's weight has."""
+    for layer, (one, other) in chosen.items():
+        if needed(one, other) > one * other:
+            raise ConfigError(
+                f"{label!r} makes {needed(one, other):,} entries of {layer} learn, which has only {one * other:,}.",
+                remedy="Lower it.",
+            )
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sorts 2 before 10, and names that begin with a word before those of single blocks."""
+    return [(int(part), "") if part.isdigit() else (-1, part) for part in name.split(".")]
 
 
 def _ends(layer: str) -> list[str]:

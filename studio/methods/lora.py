@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import re
+from typing import Any, ClassVar, Literal
 
-from studio.methods import Method, task_type
-from studio.methods._layers import ALL_LINEAR, check_rank, chosen_layers, linear_layers
+from studio.errors import ConfigError
+from studio.methods._layers import ALL_LINEAR, Layers, check_rank, chosen_layers
+from studio.methods._start import begin
+from studio.methods._targeted import Targeted
 from studio.models.structure import Structure
 from studio.settings import setting
 
 
-class Lora(Method):
+class Lora(Targeted):
     """Freeze the base model; learn a low-rank update W + (alpha / rank) B A beside chosen layers.
 
-    Hu et al. 2021, arXiv:2106.09685, section 4.1. B starts at zero, so step 0 is the base model.
+    Hu et al. 2021, arXiv:2106.09685, section 4.1. Whatever the start, step 0 is the base model.
     """
 
     title: ClassVar[str] = "LoRA"
@@ -23,6 +26,8 @@ class Lora(Method):
     cost: ClassVar[str] = (
         "A few MB on disk; a third to half of full fine-tuning's memory; about two thirds of its time."
     )
+    family: ClassVar[str] = "usual"
+    learns_tokens: ClassVar[bool] = True
 
     r: int = setting(
         16,
@@ -48,12 +53,30 @@ class Lora(Method):
         help="Share of the adapter's inputs left out at random while training. 0.05 to 0.1 helps on small data.",
         source="Hu et al. 2021, arXiv:2106.09685, appendix D",
     )
-    target_modules: str = setting(
-        ALL_LINEAR,
-        "Adapted layers",
-        help="'all-linear' adapts every linear layer but the output. Or names with commas, such as 'q_proj, v_proj'.",
-        source="Dettmers et al. 2023, arXiv:2305.14314, section 4",
-        min_length=1,
+    init_lora_weights: Literal["default", "gaussian", "orthogonal", "pissa", "olora"] = setting(
+        "default",
+        "Start",
+        advanced=True,
+        help="What A and B begin as. 'pissa' begins with the main components of each weight, 'olora' with its QR "
+        "decomposition: faster at first, and twice the room, as what they begin with must be taken off again.",
+        source="Meng et al. 2024, arXiv:2404.02948; Büyükakyüz 2024, arXiv:2406.01775",
+    )
+    rank_pattern: str = setting(
+        "",
+        "Ranks by layer",
+        advanced=True,
+        max_length=2000,
+        help="Other ranks for some layers, such as 'q_proj=8, down_proj=32'. Alpha / rank stays the same.",
+        source="Biderman et al. 2024, arXiv:2405.09673, section 5: which layers need more",
+    )
+    loraplus_lr_ratio: float = setting(
+        1.0,
+        "LoRA+ ratio",
+        ge=1,
+        le=256,
+        advanced=True,
+        help="B learns so many times faster than A. 1 is plain LoRA; 4 to 16 learns faster, with a lower rate.",
+        source="Hayou et al. 2024, arXiv:2402.12354, section 4",
     )
     use_rslora: bool = setting(
         False,
@@ -70,22 +93,73 @@ class Lora(Method):
         source="Liu et al. 2024, arXiv:2402.09353",
     )
 
-    def check(self, structure: Structure) -> None:
-        check_rank(self.r, chosen_layers(self.target_modules, structure.linear()))
+    def check_layers(self, layers: Layers) -> None:
+        others: Layers = {}
+        for name, rank in self._ranks(layers).items():
+            matched = chosen_layers(name, layers)
+            check_rank(rank, matched)
+            others |= matched
+        check_rank(self.r, {layer: shape for layer, shape in layers.items() if layer not in others})
+        if self.init_lora_weights == "orthogonal" and any(rank % 2 for rank in (self.r, *self._ranks(layers).values())):
+            raise ConfigError("An orthogonal start needs an even rank.", remedy="Raise 'Rank' by one.")
+        if self._halves == 2 and self.use_dora:
+            raise ConfigError(
+                f"DoRA cannot begin with {self.init_lora_weights}.",
+                remedy="Set 'Start' to default, or choose LoRA.",
+            )
 
-    def attach(self, model: Any, steps: int = 0) -> Any:
-        """See Method. The adapter is float32, whatever the base is: small updates vanish in bfloat16."""
-        from peft import LoraConfig, get_peft_model
+    def trainable(self, structure: Structure) -> int:
+        layers = chosen_layers(self.target_modules, structure.linear())
+        ranks = dict.fromkeys(layers, self.r)
+        for name, rank in reversed(self._ranks(layers).items()):  # the first that means a layer has its say
+            ranks |= dict.fromkeys(chosen_layers(name, layers), rank)
+        # The shape's first entry is the layer's outputs, of which DoRA learns the lengths.
+        return sum(self._halves * ranks[name] * sum(shape) + self.use_dora * shape[0] for name, shape in layers.items())
 
-        chosen = chosen_layers(self.target_modules, linear_layers(model))
-        check_rank(self.r, chosen)
-        config = LoraConfig(
-            task_type=task_type(model),
-            r=self.r,
-            lora_alpha=self.lora_alpha,  # pyright: ignore[reportArgumentType]  # declared int, used as a factor
+    def peft_config(self, layers: Layers, steps: int) -> Any:
+        from peft import LoraConfig
+
+        halves = self._halves
+        alpha = self.lora_alpha * halves ** (0.5 if self.use_rslora else 1)  # the scale is that of one half
+        ranks = {re.escape(name): halves * rank for name, rank in self._ranks(layers).items()}
+        start: Any = True if self.init_lora_weights == "default" or halves == 2 else self.init_lora_weights
+        return LoraConfig(
+            r=halves * self.r,
+            lora_alpha=alpha,  # pyright: ignore[reportArgumentType]  # declared int, used as a factor
             lora_dropout=self.lora_dropout,
-            target_modules=ALL_LINEAR if self.target_modules.strip() == ALL_LINEAR else list(chosen),
+            init_lora_weights=start,
+            rank_pattern=ranks,
+            alpha_pattern={name: alpha * rank / (halves * self.r) for name, rank in ranks.items()},
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
         )
-        return get_peft_model(model, config)
+
+    def attach(self, model: Any, steps: int = 0) -> Any:
+        attached = super().attach(model, steps)
+        if self._halves == 2:
+            begin(attached, self.init_lora_weights)
+        return attached
+
+    def rates(self, model: Any) -> dict[str, float]:
+        if self.loraplus_lr_ratio == 1:
+            return {}
+        return {name: self.loraplus_lr_ratio for name, _ in model.named_parameters() if ".lora_B." in name}
+
+    @property
+    def _halves(self) -> int:
+        """2 where an adapter also holds, with the opposite sign, what it begins with."""
+        return 2 if self.init_lora_weights in ("pissa", "olora") else 1
+
+    def _ranks(self, layers: Layers) -> dict[str, int]:
+        """'Ranks by layer' as a mapping. Raises ConfigError for what is no rank, or names no layer."""
+        ranks = {}
+        for entry in filter(None, map(str.strip, self.rank_pattern.split(","))):
+            name, _, rank = (part.strip() for part in entry.partition("="))
+            if not (name and name != ALL_LINEAR and rank.isdecimal() and int(rank) > 0):
+                raise ConfigError(
+                    f"'Ranks by layer' holds {entry!r}, which is no 'name=rank'.",
+                    remedy="Write it like 'q_proj=8, down_proj=32'.",
+                )
+            chosen_layers(name, layers)
+            ranks[name] = int(rank)
+        return ranks

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 from studio.errors import ConfigError
+from studio.methods._layers import Layers
 from studio.methods.lora import Lora
 from studio.settings import setting
 
@@ -25,6 +26,7 @@ class Qlora(Lora):
     paper: ClassVar[str] = "Dettmers et al. 2023, arXiv:2305.14314"
     when: ClassVar[str] = "When the base does not fit into the GPU's memory otherwise."
     cost: ClassVar[str] = "A quarter of the frozen weights' memory; slower than LoRA; small models lose by rounding."
+    merges: ClassVar[bool] = False  # inside 4 bits merging destroys it: it belongs onto the unquantised base
 
     bits: Literal["4", "8"] = setting(
         "4",
@@ -69,6 +71,14 @@ class Qlora(Lora):
     def check_machine(self) -> None:
         _require_bitsandbytes(importlib.util.find_spec)
 
+    def check_layers(self, layers: Layers) -> None:
+        if self._halves == 2:
+            raise ConfigError(
+                f"{self.init_lora_weights} cannot begin with weights that are kept in {self.bits} bits.",
+                remedy="Set 'Start' to default, gaussian or orthogonal.",
+            )
+        super().check_layers(layers)
+
     def attach(self, model: Any, steps: int = 0) -> Any:
         """See Method. The norms are frozen and compute in float32 by themselves, so nothing is cast.
 
@@ -84,7 +94,7 @@ class Qlora(Lora):
 
     def notes(self, device: str) -> list[str]:
         if device == "cuda":
-            return []
+            return ["The optimizer paged_adamw_8bit moves its state to main memory when the GPU's is full."]
         return [
             f"QLoRA in {self.bits} bits runs on this device, but it is made for NVIDIA GPUs: here it is slower than "
             "LoRA, and with small models it saves no peak memory.",

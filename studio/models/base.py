@@ -94,6 +94,7 @@ def load(located: Located, placement: Placement, quantization: Any | None = None
             model = _model(located.path, located.title, placement, quantization, writes)
             tokenizer = load_tokenizer(located.path, located.title, writes=writes)
     model.name_or_path = _public_name(located)
+    model.tokenizer = tokenizer  # a learnt prompt can begin as a text
     _settle_padding(model, tokenizer)
     if not writes:
         _settle_body(model, tokenizer)

@@ -31,6 +31,7 @@ def answer_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
 
 def _logits(model: Any, batch: dict[str, Tensor], columns: Tensor) -> Tensor:
     """Logits of shape (rows, len(columns), vocabulary) at the given columns."""
+    columns = columns - batch["input_ids"].shape[1]  # from the end: a learnt prompt stands in front
     inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
     if _keeps_logits(model):
         return model(**inputs, logits_to_keep=columns).logits

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from studio.adapter import attach_saved, save
 from studio.errors import ConfigError
 from studio.methods._layers import linear_layers
+from studio.methods.dora import Dora
 from studio.methods.lora import Lora
 from studio.methods.qlora import Qlora
 from studio.models.base import load, placement
 from studio.models.catalog import Located
-from studio.models.tiny import tiny_model
+from studio.models.structure import Structure
+from studio.models.tiny import tiny_model, tiny_shapes
 
 TINY = Located(None, "Tiny", "tiny")
+IDS = torch.tensor([[1, 87, 85, 71, 84, 201, 74, 75, 2, 201]] * 2)
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 
@@ -125,4 +130,160 @@ def test_without_bitsandbytes_qlora_says_what_to_install(monkeypatch: pytest.Mon
 
 def test_qlora_is_honest_about_cpus() -> None:
     assert any("0.65 nats" in note for note in Qlora().notes("cpu"))
-    assert Qlora().notes("cuda") == []
+    assert any("paged_adamw_8bit" in note for note in Qlora().notes("cuda"))
+
+
+# -- starts, ranks by layer, LoRA+ ------------------------------------------------------------------------
+
+
+@torch.enable_grad()
+def tuned(method: Lora, base: Any, steps: int = 4) -> tuple[Any, list[float]]:
+    """`base` with `method` attached and trained a little, and its losses."""
+    torch.manual_seed(0)
+    model = method.attach(base)
+    rates = method.rates(model)
+    groups = [
+        {"params": [each], "lr": 1e-3 * rates.get(name, 1.0)}
+        for name, each in model.named_parameters()
+        if each.requires_grad
+    ]
+    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+    losses = []
+    for _ in range(steps):
+        loss = model(input_ids=IDS, labels=IDS).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        losses.append(loss.item())
+    return model.eval(), losses
+
+
+@pytest.mark.parametrize("start", ["gaussian", "orthogonal", "pissa", "olora"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_whatever_the_start_the_base_stays_whole_and_it_loads_again(start: Any, dtype: Any, tmp_path: Path) -> None:
+    def base() -> Any:
+        return tiny_model().to(dtype)
+
+    with torch.no_grad():
+        expected = base()(input_ids=IDS).logits
+        first = Lora(r=8, init_lora_weights=start).attach(base()).eval()(input_ids=IDS).logits
+        torch.testing.assert_close(first, expected, rtol=0, atol=1e-4 if dtype == torch.float32 else 0.5)
+        model, losses = tuned(Lora(r=8, init_lora_weights=start), base())
+        assert losses[-1] < losses[0]
+        after = model(input_ids=IDS).logits
+        with model.disable_adapter():
+            torch.testing.assert_close(model(input_ids=IDS).logits, expected, rtol=0, atol=0)
+        save(model, tmp_path / "adapter")
+        again = attach_saved(base(), tmp_path / "adapter")
+        torch.testing.assert_close(again(input_ids=IDS).logits, after, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+@pytest.mark.parametrize("rank_stabilised", [False, True])
+def test_it_learns_just_as_where_peft_takes_the_start_off_the_base(start: Any, rank_stabilised: bool) -> None:
+    ours = Lora(r=8, init_lora_weights=start, use_rslora=rank_stabilised)
+    _, losses = tuned(ours, tiny_model())
+
+    class Theirs(Lora):
+        def attach(self, model: Any, steps: int = 0) -> Any:
+            from peft import LoraConfig, get_peft_model
+
+            config = LoraConfig(
+                task_type="CAUSAL_LM", r=8, lora_alpha=32, init_lora_weights=start, use_rslora=rank_stabilised,
+                target_modules="all-linear",
+            )  # fmt: skip
+            return get_peft_model(model, config)
+
+    _, expected = tuned(Theirs(), tiny_model())
+    assert losses == pytest.approx(expected, rel=2e-2)
+
+
+def test_of_what_a_start_takes_off_again_nothing_learns() -> None:
+    model, _ = tuned(Lora(r=4, init_lora_weights="pissa"), tiny_model())
+    fresh, _ = tuned(Lora(r=4, init_lora_weights="pissa"), tiny_model(), steps=0)
+    layer, before = (each.base_model.model.model.layers[0].self_attn.q_proj for each in (model, fresh))
+    a, was = layer.lora_A["default"].weight, before.lora_A["default"].weight
+    assert torch.equal(a[4:], was[4:])
+    assert not torch.equal(a[:4], was[:4])
+    assert torch.equal(was[:4], was[4:])
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_dora_and_packed_weights_take_no_such_start(start: Any) -> None:
+    with pytest.raises(ConfigError, match="DoRA cannot begin with"):
+        Lora(init_lora_weights=start, use_dora=True).attach(tiny_model())
+    with pytest.raises(ConfigError, match="kept in 4 bits"):
+        Qlora(init_lora_weights=start).check(Structure(tiny_shapes()))
+
+
+def test_an_orthogonal_start_wants_an_even_rank() -> None:
+    with pytest.raises(ConfigError, match="even rank"):
+        Lora(r=7, init_lora_weights="orthogonal").check(Structure(tiny_shapes()))
+
+
+@pytest.mark.parametrize("start", ["default", "pissa"])
+def test_ranks_by_layer_keep_the_scale(start: Any) -> None:
+    method = Lora(r=4, lora_alpha=8, rank_pattern="q_proj=2, 1.mlp.up_proj = 16", init_lora_weights=start)
+    model = method.attach(tiny_model())
+    halves = 2 if start == "pissa" else 1
+    ranks = {
+        name.split("layers.")[1]: layer.r["default"] // halves
+        for name, layer in model.named_modules()
+        if hasattr(layer, "lora_A")
+    }
+    assert ranks["0.self_attn.q_proj"] == ranks["1.self_attn.q_proj"] == 2
+    assert ranks["1.mlp.up_proj"] == 16
+    assert {rank for name, rank in ranks.items() if not name.endswith(("q_proj", "1.mlp.up_proj"))} == {4}
+    assert {layer.scaling["default"] for layer in model.modules() if hasattr(layer, "lora_A")} == {2.0}
+    told = method.trainable(Structure(tiny_shapes()))
+    assert told == sum(each.numel() for each in model.parameters() if each.requires_grad)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "why"),
+    [
+        ("query=8", "no linear layer named 'query'"),
+        ("k_proj=33", r"'Rank' is 33, but .*k_proj is only 32 wide"),
+        ("q_proj", "no 'name=rank'"),
+        ("q_proj=0", "no 'name=rank'"),
+        ("q_proj=x", "no 'name=rank'"),
+        ("all-linear=4", "no 'name=rank'"),
+    ],
+)
+def test_ranks_by_layer_that_cannot_be_are_refused_before_anything_is_loaded(pattern: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        Lora(rank_pattern=pattern).check(Structure(tiny_shapes()))
+
+
+def test_in_lora_plus_b_learns_faster() -> None:
+    model = Lora().attach(tiny_model())
+    assert Lora().rates(model) == {}
+    rates = Lora(loraplus_lr_ratio=16).rates(model)
+    assert set(rates.values()) == {16.0}
+    assert rates.keys() == {name for name, each in model.named_parameters() if each.requires_grad and "lora_B" in name}
+
+
+@pytest.mark.parametrize("method", [Lora(), Dora()])
+def test_rows_of_new_tokens_learn_with_it_and_are_saved(method: Lora, tmp_path: Path) -> None:
+    def base() -> Any:
+        model = tiny_model()
+        model.resize_token_embeddings(262, mean_resizing=False)
+        model.get_input_embeddings().weight.data[259:] = 0.1
+        model.new_token_ids = [259, 260, 261]
+        return model
+
+    ids = torch.cat((IDS, torch.tensor([[259, 260, 261]] * 2)), dim=1)
+    model = method.attach(base())
+    before = model(input_ids=ids).logits
+    assert sum("token_adapter" in name for name, each in model.named_parameters() if each.requires_grad) == 1
+    optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-2)
+    model(input_ids=ids, labels=ids).loss.backward()
+    optimizer.step()
+    with torch.no_grad():
+        after = model.eval()(input_ids=ids).logits
+        assert not torch.allclose(before, after)
+        with model.disable_adapter():
+            torch.testing.assert_close(model(input_ids=ids).logits, base()(input_ids=ids).logits)
+        save(model, tmp_path / "adapter")
+        torch.testing.assert_close(attach_saved(base(), tmp_path / "adapter")(input_ids=ids).logits, after)
+        torch.testing.assert_close(model.merge_and_unload()(input_ids=ids).logits, after, rtol=1e-3, atol=1e-3)

@@ -1,0 +1,42 @@
+"""Rotations of each layer's inputs."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from studio.methods._layers import Layers, check_divides
+from studio.methods._targeted import Targeted
+from studio.settings import setting
+
+
+class Oft(Targeted):
+    """Learn W R with R orthogonal and block-diagonal: angles between what neurons look for stay as they are.
+
+    Qiu et al. 2023, arXiv:2306.07280; on the inputs' side as in 2025, arXiv:2506.19847. R starts as the
+    identity, so step 0 is the base model.
+    """
+
+    title: ClassVar[str] = "OFT"
+    about: ClassVar[str] = "Rotates each layer's inputs instead of adding to its weights."
+    paper: ClassVar[str] = "Qiu et al. 2023, arXiv:2306.07280"
+    when: ClassVar[str] = "When the model must keep what it knows: a rotation cannot blow weights up."
+    cost: ClassVar[str] = "About LoRA's time or a little more; a third of its room on disk."
+    learning_rate: ClassVar[float] = 1e-3
+
+    oft_block_size: int = setting(
+        32,
+        "Block size",
+        ge=2,
+        le=1024,
+        help="Inputs are rotated in groups of so many. Larger learns more and costs more; it must divide "
+        "every adapted layer's widths.",
+        source="Qiu et al. 2023, arXiv:2306.07280, section 3.3",
+    )
+
+    def check_layers(self, layers: Layers) -> None:
+        check_divides("Block size", self.oft_block_size, layers)
+
+    def peft_config(self, layers: Layers, steps: int) -> Any:
+        from peft import OFTConfig
+
+        return OFTConfig(oft_block_size=self.oft_block_size)
