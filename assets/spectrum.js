@@ -1,9 +1,9 @@
 // A run's update: a heat map of layers × kinds, the spectrum of the chosen layer, the most changed ones as a table.
 // The value is {layers: [Layer of studio/evaluation/spectrum.py]}, kinds shortened.
 const MEASURES = [
-  ["relative", "Relative norm", "‖ΔW‖ / ‖W‖: the update's size beside its weight's"],
-  ["norm", "Norm", "‖ΔW‖: the update's size (Frobenius)"],
-  ["effective_rank", "Effective rank", "how many directions the update uses"],
+  ["relative", "Relative norm", "‖ΔW‖ / ‖W‖"],
+  ["norm", "Norm", "‖ΔW‖, Frobenius"],
+  ["effective_rank", "Effective rank", "Directions the update uses"],
 ];
 const MOST = 10; // rows of the table
 let measure = "relative", chosen = 0;
@@ -60,7 +60,7 @@ function drawSpectrum(box, layer) {
   const values = layer.values.filter((value) => value > 0), places = values.map((_, i) => i + 1);
   let sum = 0;
   const held = values.map((value) => 100 * (sum += value * value) / (layer.norm * layer.norm));
-  const look = layout(`${title(layer)}: singular values of its update`);
+  const look = layout(`${title(layer)}: singular values`);
   const marks = [[layer.rank90, "90 %"], [layer.rank99, "99 %"]].filter(([rank]) => rank && rank <= values.length);
   Plotly.react(box, [
     { type: "bar", x: places, y: values, name: "singular value", marker: { color: color("--live-b") }, hovertemplate: "value %{x}: %{y:.3g}<extra></extra>" },
@@ -69,7 +69,7 @@ function drawSpectrum(box, layer) {
     ...look, margin: { ...look.margin, r: 48 },
     xaxis: { ...look.xaxis, title: { text: "rank" }, range: [0.4, values.length + 0.6] },
     yaxis: { ...look.yaxis, type: "log", title: { text: "singular value" }, exponentformat: "power" },
-    yaxis2: { overlaying: "y", side: "right", range: [0, 104], title: { text: "held of ‖ΔW‖², %" }, showgrid: false, automargin: true },
+    yaxis2: { overlaying: "y", side: "right", range: [0, 104], tickmode: "array", tickvals: [0, 25, 50, 75, 90, 99], title: { text: "held of ‖ΔW‖², %" }, showgrid: false, automargin: true },
     shapes: marks.map(([rank]) => ({ type: "line", x0: rank, x1: rank, yref: "paper", y0: 0, y1: 1, line: { color: "#d97706", width: 1.5, dash: "dash" } })),
     annotations: marks.map(([rank, text], i) => ({ x: rank, y: 0.04 + 0.1 * i, yref: "paper", text: ` ${text}: rank ${rank}`, showarrow: false, xanchor: 2 * rank > values.length ? "right" : "left", bgcolor: color("--background-fill-primary") })),
   }, SIMPLE);

@@ -120,10 +120,13 @@ def _updates(folder: RunFolder, config: RunConfig) -> Updates:
             remedy="Train it once more, which fetches it.",
         )
     from studio.evaluation.updates import updates
+    from studio.models.vocabulary import restore
 
     place = replace(placement(config.number_format), device="cpu")
     located = locate(config.model, models, lambda *_: None)
-    return updates(load(located, place, writes=config.objective.writes).model, folder.adapter)
+    loaded = load(located, place, writes=config.objective.writes)
+    restore(loaded.model, loaded.tokenizer, folder.adapter)
+    return updates(loaded.model, folder.adapter)
 
 
 def _keep(folder: RunFolder, outcome: Anatomy) -> None:

@@ -101,7 +101,9 @@ def test_a_rank_with_room_to_spare_is_called_so() -> None:
 
 
 def test_a_rank_used_to_the_full_is_called_so() -> None:
-    assert "try a higher one" in anatomy(layers(values(*[1] * 8)), 8).advice
+    told = anatomy(layers(values(*[1] * 8)), 8)
+    assert told.sentence.startswith("In more than 10 % of the layers, 99 % of the update takes the whole rank of 8.")
+    assert "try a higher one" in told.advice
     assert "it suits" in anatomy(layers(values(9, 4, 3, 2, 1, 1, 0.5, 0.1)), 8).advice
 
 

@@ -15,8 +15,10 @@ from studio.config import RunConfig
 from studio.errors import ModelError
 from studio.evaluation.spectrum import Anatomy
 from studio.inspector import Progress
+from studio.methods.full import Full
 from studio.methods.lora import Lora
-from studio.models.tiny import tiny_model
+from studio.models.tiny import tiny_model, tiny_tokenizer
+from studio.models.vocabulary import extend, remembered
 from studio.store import Store
 from studio.weigher import Weigher, kept
 from studio.workspace import RunFolder, Workspace
@@ -90,6 +92,17 @@ def test_closing_ends_it_and_the_next_is_answered(weigher: Weigher, run: RunFold
     next(asked)
     asked.close()
     assert weighed(weigher, run)[1].layers
+
+
+def test_a_base_whose_vocabulary_grew_is_grown_again(weigher: Weigher, run: RunFolder, tiny_config: Config) -> None:
+    model, terms = tiny_model(), ["the number is"]
+    extend(model, tiny_tokenizer(), terms)
+    attached = Full().attach(model)
+    attached.get_input_embeddings().weight.data[-1] += 1
+    save(attached, run.adapter, remembered(terms))
+    tiny_config().model_copy(update={"method": Full()}).save(run.config)
+    changed = [layer for layer in weighed(weigher, run)[1].layers if layer.norm > 0]
+    assert [(layer.kind, layer.shape, layer.rank99) for layer in changed] == [("model.embed_tokens", [260, 64], 1)]
 
 
 def test_a_run_without_an_adapter_is_refused(weigher: Weigher, workspace: Workspace, tiny_config: Config) -> None:

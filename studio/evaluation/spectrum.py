@@ -146,8 +146,12 @@ def anatomy(layers: list[Layer], rank: int | None) -> Anatomy:
         return Anatomy(rank, layers, top, "What changed are vectors, so there is no rank to choose.")
     enough = sorted(layer.rank99 for layer in matrices)[math.ceil(ENOUGH * len(matrices)) - 1]
     held = sum(layer.rank99 <= enough for layer in matrices)
-    sentence = f"Rank {enough} would have held 99 % of the update in {held} of {len(matrices)} layers. {top}"
-    return Anatomy(rank, layers, sentence, _advice(rank, enough, matrices))
+    sentence = f"Rank {enough} would have held 99 % of the update in {held} of {len(matrices)} layers."
+    if enough == rank:  # true of every update
+        sentence = (
+            f"In more than {100 * (1 - ENOUGH):.0f} % of the layers, 99 % of the update takes the whole rank of {rank}."
+        )
+    return Anatomy(rank, layers, f"{sentence} {top}", _advice(rank, enough, matrices))
 
 
 def _advice(rank: int | None, enough: int, matrices: list[Layer]) -> str:
