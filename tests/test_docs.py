@@ -22,7 +22,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert command[0] in read(".ci/run").replace("install -q ", "install ")
 
 
-@pytest.mark.parametrize("page", ["settings", "datasets"])
+@pytest.mark.parametrize("page", ["settings", "datasets", "methods"])
 def test_a_page_made_from_the_code_is_what_the_code_says(page: str) -> None:
     spec = importlib.util.spec_from_file_location(f"make_{page}", ROOT / "docs" / f"make_{page}.py")
     assert spec
