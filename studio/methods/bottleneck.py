@@ -39,6 +39,7 @@ class Bottleneck(Method):
         "it: about a tenth more time."
     )
     family: ClassVar[str] = "inserted"
+    learning_rate: ClassVar[float] = 1e-3
     merges: ClassVar[bool] = False  # no matrix computes what a nonlinearity does
 
     reduction_factor: int = setting(

@@ -179,8 +179,10 @@ def test_an_adapter_of_another_base_is_refused(name: str, tmp_path: Path) -> Non
         attach_saved(tiny_model(), tmp_path / "adapter")
 
 
-@pytest.mark.parametrize("name", [name for name in OURS if methods()[name].merges])
-@pytest.mark.parametrize("base", sorted(BASES))
+@pytest.mark.parametrize(
+    ("name", "base"),
+    [("full", "llama"), ("freeze", "gpt2"), *(("lora_scratch", base) for base in BASES)],
+)
 def test_merged_it_is_a_plain_model_that_tells_the_same(name: str, base: str) -> None:
     model = methods()[name]().attach(BASES[base]())
     learn(model)
@@ -390,13 +392,13 @@ SETTINGS = [
     ("base", "settings"),
     [*(("llama", each) for each in SETTINGS), ("gpt2", {"target_modules": "c_attn, c_proj"}), ("bert", {})],
 )
-def test_outputs_gradients_and_five_updates_are_pefts(base: str, settings: dict[str, Any]) -> None:
+def test_outputs_gradients_and_updates_are_pefts(base: str, settings: dict[str, Any]) -> None:
     ours, theirs = (each.train() for each in twins(BASES[base], settings))
     optimizers = [
         torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-3)
         for model in (ours, theirs)
     ]
-    for step in range(5):
+    for step in range(3):
         told = []
         for model, optimizer in zip((ours, theirs), optimizers, strict=True):
             torch.manual_seed(step)  # the same dropout
