@@ -62,7 +62,7 @@ def read_cell(cell: Any) -> Cell:
 
 
 def count_column(path: Path, column: str) -> Counter[Cell]:
-    """How often each label stands in a column of a Parquet file; a million rows take a second."""
+    """How often each label stands in a column of a Parquet file; a million rows take a second, all different four."""
     import pyarrow.parquet
 
     table = pyarrow.parquet.read_table(path, columns=[column])
@@ -70,9 +70,9 @@ def count_column(path: Path, column: str) -> Counter[Cell]:
     if kind == "other":  # lists cannot be counted by Arrow
         return count(cells.to_pylist())
     found: Counter[Cell] = Counter()
-    for each in cells.value_counts().to_pylist():
-        value = each["values"]
-        found[read_cell(json.loads(value) if kind == "json" and value is not None else value)] += each["counts"]
+    counted = cells.value_counts()
+    for value, times in zip(*(part.to_pylist() for part in counted.flatten()), strict=True):
+        found[read_cell(json.loads(value) if kind == "json" and value is not None else value)] += times
     return _present(found)
 
 

@@ -13,13 +13,17 @@ from transformers import BertConfig, BertModel
 from studio.adapter import attach_saved, save
 from studio.data.labels import Head
 from studio.errors import ModelError
+from studio.methods import methods
 from studio.methods.lora import Lora
 from studio.models.base import load, placement
 from studio.models.catalog import Located
 from studio.models.heads import Headed, pad, predict
 from studio.models.tiny import tiny_tokenizer
 
-pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled:UserWarning"),
+]
 
 HEADS = [
     Head("topic", "classes", ("price", "quality", "service")),
@@ -75,6 +79,29 @@ def test_a_causal_model_is_read_at_its_last_token_and_an_encoder_as_a_mean() -> 
         hidden = model.backbone(input_ids=torch.tensor([ROWS[0]])).last_hidden_state[0]
         pooled = hidden[-1] if body == "llama" else hidden.mean(dim=0)
         torch.testing.assert_close(outputs(model, [ROWS[0]])[0][0], model.heads[0](pooled))
+
+
+READERS = [name for name, method in methods().items() if not method.writes_only and method().quantization() is None]
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_every_method_learns_on_an_encoder_and_comes_back(name: str, tmp_path: Path) -> None:
+    method = methods()[name]()
+    torch.manual_seed(0)
+    model = Headed(method.attach(tiny_bert(), 2), HEADS)
+    optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=1e-3)
+    before = outputs(model, ROWS)
+    for step in (1, 2):
+        sum(each.square().sum() for each in model(**pad(ROWS, 0))).backward()  # pyright: ignore[reportAttributeAccessIssue]
+        optimizer.step()
+        method.after_step(model, step)
+        optimizer.zero_grad()
+    model.eval()
+    assert not torch.allclose(outputs(model, ROWS)[0], before[0])
+    save(model, tmp_path / "adapter")
+    again = attach_saved(tiny_bert(), tmp_path / "adapter")
+    for now, then in zip(outputs(again, ROWS), outputs(model, ROWS), strict=True):
+        torch.testing.assert_close(now, then, rtol=1e-5, atol=1e-6)
 
 
 @pytest.mark.parametrize("body", BODIES)

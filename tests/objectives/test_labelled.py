@@ -16,6 +16,7 @@ from studio.data.labels import Head
 from studio.errors import ConfigError, DatasetError, ModelError, StudioError
 from studio.events import EvalDone, LabelsScored, Note, StepDone
 from studio.jobs import Jobs, create_run
+from studio.methods import methods
 from studio.models.base import load, placement
 from studio.models.catalog import locate
 from studio.models.heads import predict
@@ -211,6 +212,15 @@ def test_an_encoder_is_refused_where_text_must_be_written(
         with pytest.raises(ModelError, match=said) as caught:
             check(tiny_config(model=model), workspace)
         assert "Classification" in caught.value.remedy
+
+
+def test_a_method_that_needs_a_model_that_writes_is_refused(
+    workspace: Workspace, labelled: Any, tiny_config: Make
+) -> None:
+    config = config_for(tiny_config, labelled(sounds()), {"name": "classify"}, method={"name": "lora"})
+    for cls in filter(lambda cls: cls.writes_only, methods().values()):
+        with pytest.raises(ConfigError, match=f"{cls.title} cannot learn on a model that only reads"):
+            check(config.model_copy(update={"method": cls()}), workspace)
 
 
 def test_a_checkpoint_for_guessing_masked_words_is_read_without_its_own_head(tmp_path: Path) -> None:
