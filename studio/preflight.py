@@ -44,6 +44,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             remedy="Choose another method, such as LoRA.",
         )
     _check_vocabulary(config)
+    _check_method(config)
     config.method.check_machine()
     if (found := structure_of(config.model, workspace.models)) is not None:
         config.method.check(found)
@@ -83,6 +84,19 @@ def _check_vocabulary(config: RunConfig) -> None:
         raise ConfigError(
             f"{config.method.title} cannot learn the embeddings of new tokens.",
             remedy=f"Set 'New tokens' to 0, or choose one of: {able}.",
+        )
+
+
+def _check_method(config: RunConfig) -> None:
+    """Raise ConfigError where the method cannot learn what is asked, or as is asked."""
+    if config.method.writes_only and not config.objective.writes:
+        raise ConfigError(
+            f"{config.method.title} works only where the model writes text, which '{config.objective.title}' does not.",
+            remedy="Choose another method, such as LoRA.",
+        )
+    if config.training.gradient_checkpointing and not config.method.checkpoints:
+        raise ConfigError(
+            f"{config.method.title} does not work with gradient checkpointing.", remedy="Switch one of them off."
         )
 
 

@@ -105,7 +105,7 @@ class Adalora(Targeted):
             lora_alpha=self.lora_alpha,  # pyright: ignore[reportArgumentType]  # declared int, used as a factor
             total_step=steps,
             tinit=before,
-            tfinal=min(after, steps - before - 2) if before else after,
+            tfinal=min(after, steps - before - 2),  # so that there is something to go by when ranks are first taken
             orth_reg_weight=self.orth_reg_weight,
         )
 
