@@ -20,6 +20,7 @@ from studio.data.edited import edited_rows, sendable
 from studio.data.lengths import Histogram, Lengths, Summary
 from studio.data.seen import Piece, Seen, see, warnings
 from studio.data.templates import Mapping
+from studio.data.vocabulary import Proposal, Term, propose, texts_of
 from studio.errors import ModelError
 from studio.models.hub import HubUnreachable, HuggingFaceHub
 from studio.workspace import Workspace
@@ -34,7 +35,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Progress:
-    """What the child is busy with; total 0: unknown. Rows while tokens are counted, bytes while a model is fetched."""
+    """What the child is busy with; total 0: unknown. Rows or texts at tokens, bytes at a model that is fetched."""
 
     doing: str
     done: float
@@ -120,6 +121,20 @@ class Inspector:
                 else:
                     yield Progress(reply["doing"], reply["done"], reply["total"])
 
+    def terms(
+        self, model: str, rows_file: Path, mapping: Mapping, most: int, min_count: int, *, fetch: bool = False
+    ) -> Iterator[Progress | Proposal]:
+        """What `studio.data.vocabulary.propose` finds in a Parquet file's rows; the Proposal comes last."""
+        request = {"what": "terms", "file": str(rows_file), "most": most, "min_count": min_count}
+        # No turn is rendered, so that a model need not have a template of its own.
+        with closing(self._child.ask(request | self._of(model, mapping, "none", fetch))) as replies:
+            for reply in replies:
+                if "result" in reply:
+                    found = reply["result"]
+                    yield Proposal(**found | {"terms": [Term(**each) for each in found["terms"]]})
+                else:
+                    yield Progress(reply["doing"], reply["done"], reply["total"])
+
     def close(self) -> None:
         """Free the tokenizers' memory; the next request loads them again."""
         self._child.close()
@@ -197,7 +212,14 @@ def _lengths(request: dict[str, Any], mapping: Mapping, tokenizer: Any, progress
     return {"lengths": asdict(adding.summary()), "warnings": said or []}
 
 
-_ANSWERS = {"see": _see, "warnings": _warnings, "lengths": _lengths}
+def _terms(request: dict[str, Any], mapping: Mapping, tokenizer: Any, progress: Any) -> dict[str, Any]:
+    _, rows = edited_rows(Path(request["file"]), {}, list(mapping.columns.values()))
+    texts = texts_of((row for _, row in rows), mapping)
+    told = functools.partial(progress, "Looking for terms")
+    return asdict(propose(texts, tokenizer, request["most"], request["min_count"], told))
+
+
+_ANSWERS = {"see": _see, "warnings": _warnings, "lengths": _lengths, "terms": _terms}
 
 
 def _prepared(request: dict[str, Any], mapping: Mapping, progress: Callable[[str, float, float], None]) -> Any:

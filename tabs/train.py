@@ -21,6 +21,7 @@ from tabs._form import ConfigForm
 from tabs._layers import picked, short, shown
 from tabs._live import ASSETS
 from tabs._shared import PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
+from tabs._terms import offer as offer_terms
 
 TITLE = "Train"
 ORDER = 30
@@ -59,6 +60,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 info="Samples and what was uploaded under Dataset.",
             )
             form = ConfigForm(_method_help, tree)
+            offer_terms(page, model, source, form.vocabulary)
         with gr.Column(scale=2, min_width=300):
             verdict = gr.HTML("", apply_default_css=False, elem_id="train-verdict")
             start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")

@@ -13,6 +13,7 @@ import pytest
 from studio.data.parquet import write_rows
 from studio.data.seen import see
 from studio.data.templates import Mapping
+from studio.data.vocabulary import Proposal, propose
 from studio.errors import DatasetError, ModelError
 from studio.inspector import Inspector, Progress, Result
 from studio.models.tiny import tiny_tokenizer
@@ -123,3 +124,18 @@ def test_the_page_side_imports_nothing_heavy() -> None:
     code = "import sys, studio.inspector; print({'torch', 'transformers', 'pyarrow', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "set()", done.stderr
+
+
+def test_the_terms_of_a_data_set(inspector: Inspector, tmp_path: Path) -> None:
+    rows = [{"p": "the valve", "c": "a hydrant"}, {"p": "the hydrant", "c": "a valve"}]
+    write_rows(iter(rows), tmp_path / "rows.parquet")
+    *_, found = inspector.terms("tiny", tmp_path / "rows.parquet", PAIR, 1, 2)
+    assert found == propose(["the valve", "a hydrant", "the hydrant", "a valve"], tiny_tokenizer(), 1, 2)
+    assert isinstance(found, Proposal)
+    assert [each.term for each in found.terms] == [" hydrant"]
+
+
+def test_what_is_learnt_and_cut_off_is_what_training_learns(inspector: Inspector) -> None:
+    assert inspector.see("tiny", ROW, PAIR, 1000).trained == 3
+    whole = inspector.see("tiny", ROW, PAIR, 1000, loss_on="everything")
+    assert whole.trained == whole.tokens - 1  # the first of all is never predicted
