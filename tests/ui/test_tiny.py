@@ -200,7 +200,7 @@ def test_nothing_is_asked_of_another_machine(studio: Studio, open_page: Open) ->
     page.on("request", lambda request: asked.append(request.url))
     page.reload()
     page.locator("#start-training").wait_for()
-    for tab in ("Dataset", "Train", "Curves", "Chat"):
+    for tab in ("Dataset", "Train", "Curves", "Compare", "Chat"):
         go(page, tab)
         page.wait_for_timeout(300)
     foreign = [url for url in asked if not url.startswith((studio.url, "data:", "blob:"))]
