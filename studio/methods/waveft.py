@@ -20,7 +20,7 @@ class Waveft(Targeted):
     paper: ClassVar[str] = "Bilican et al. 2025, arXiv:2505.12532"
     when: ClassVar[str] = "When the adapter must be tiny."
     cost: ClassVar[str] = "More time and memory than LoRA, as each update is built whole; under a MB on disk."
-    learning_rate: ClassVar[float] = 1e-3
+    learning_rate: ClassVar[float] = 3e-4
 
     n_frequency: int = setting(
         1000,
