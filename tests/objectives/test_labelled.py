@@ -128,6 +128,10 @@ def test_several_columns_are_learnt_at_once_each_with_its_curves(
     for column in ("animal", "loud", "tags"):
         assert last[f"eval_loss_{column}"] < first[f"eval_loss_{column}"]
         assert f"loss_{column}" in of(StepDone, events)[0].metrics
+    step = of(StepDone, events)[0].metrics
+    others = 12 * (step["loss_loud"] + 0.5 * step["loss_tags"])
+    wanted = [(n * 2 * step["loss_animal"] + others) / (24 + n) for n in range(13)]  # n of 12 rows name an animal
+    assert any(step["loss"] == pytest.approx(each, rel=1e-4) for each in wanted)
     assert {"eval_accuracy_animal", "eval_f1_tags", "eval_mae_loud"} <= last.keys()
     (result,) = of(LabelsScored, events)
     assert [(head["name"], head["kind"]) for head in result.heads] == [
