@@ -96,7 +96,7 @@ def row(method: str, state: State, seconds: float, beside: float, said: str) -> 
     }
 
 
-def measure(chosen: list[str], steps: int, workspace: Workspace) -> list[dict[str, Any]]:
+def measure(chosen: list[str], steps: int, workspace: Workspace) -> None:
     jobs = Jobs(workspace, Store(workspace))
     jobs.start()
     rows: list[dict[str, Any]] = []
@@ -108,9 +108,16 @@ def measure(chosen: list[str], steps: int, workspace: Workspace) -> list[dict[st
             state, seconds = run(method, steps, workspace, jobs)
             rows.append(row(method, state, seconds, beside, answer(state, workspace)))
             print(json.dumps(rows[-1]), flush=True)
+            keep(rows)
     finally:
         jobs.close()
-    return rows
+
+
+def keep(rows: list[dict[str, Any]]) -> None:
+    """Put what was measured in the place of what an earlier run measured of the same methods."""
+    kept = {each["method"]: each for each in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
+    kept |= {each["method"]: each for each in rows}
+    RESULTS.write_text(json.dumps([kept[name] for name in sorted(kept) if name in methods()], indent=1) + "\n")
 
 
 def main() -> None:
@@ -121,10 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         workspace = Workspace(options.workspace or Path(scratch)).create()
-        rows = measure(options.only.split(","), options.steps, workspace)
-    kept = {each["method"]: each for each in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-    kept |= {each["method"]: each for each in rows}
-    RESULTS.write_text(json.dumps([kept[name] for name in sorted(kept) if name in methods()], indent=1) + "\n")
+        measure(options.only.split(","), options.steps, workspace)
 
 
 if __name__ == "__main__":

@@ -45,6 +45,8 @@ def widget(fact: Facts) -> Component:
 
 def value_of(fact: Facts, raw: Any) -> Any:
     """A widget's value as the field takes it; validation itself is the Settings' own."""
+    if raw is None and fact.kind == "text" and not fact.optional:
+        return ""  # a list that was cleared
     if isinstance(raw, str) and fact.kind in ("int", "float"):
         raw = raw.strip()
         if not raw:
@@ -69,11 +71,21 @@ def shown(fact: Facts, value: Any) -> Any:
 
 
 class Group:
-    """The widgets of one Settings class: the usual ones, then the advanced ones folded away."""
+    """The widgets of one Settings class: the usual ones, then the advanced ones folded away.
 
-    def __init__(self, cls: type[Settings], *, skip: Sequence[str] = (), more: str = "More") -> None:
+    `own` are widgets for fields that the page knows more about, such as a list of names; not drawn yet.
+    """
+
+    def __init__(
+        self,
+        cls: type[Settings],
+        *,
+        skip: Sequence[str] = (),
+        more: str = "More",
+        own: Mapping[str, Component] | None = None,
+    ) -> None:
         self.facts = [fact for fact in facts(cls) if fact.name not in skip]
-        self.widgets: dict[str, Component] = {}
+        self.widgets: dict[str, Component] = dict(own or {})
         usual = [fact for fact in self.facts if not fact.advanced]
         advanced = [fact for fact in self.facts if fact.advanced]
         self._row(usual)
@@ -84,7 +96,10 @@ class Group:
     def _row(self, chosen: Sequence[Facts]) -> None:
         with gr.Row(elem_classes="fields"):
             for fact in chosen:
-                self.widgets[fact.name] = widget(fact)
+                if fact.name in self.widgets:
+                    self.widgets[fact.name].render()
+                else:
+                    self.widgets[fact.name] = widget(fact)
 
     def components(self) -> list[Component]:
         return [self.widgets[fact.name] for fact in self.facts]
@@ -153,24 +168,24 @@ class Choice:
 class ConfigForm:
     """The whole of RunConfig except model and data set, which have widgets of their own.
 
-    `about` introduces a method; `layers` builds what stands between the method and the rest.
+    `about` introduces a method; `layers` builds what stands between the method and the rest; `old` chooses old data.
     """
 
-    def __init__(self, about: Callable[[type[Method]], str], layers: Callable[[], None]) -> None:
+    def __init__(self, about: Callable[[type[Method]], str], layers: Callable[[], None], old: Component) -> None:
         defaults = RunConfig.parse({}).to_dict()
+        self.objective = Choice(
+            "Objective: what is minimised", objectives(), defaults["objective"]["name"], "train-objective"
+        )
         self.method = Choice(
             "Method: which weights learn", methods(), defaults["method"]["name"], "train-method", about
         )
         layers()
         self.training = Group(TrainingSettings, more="More about training")
-        with gr.Accordion("Objective, held-out rows and seed", open=False):
-            self.objective = Choice(
-                "Objective: what is minimised", objectives(), defaults["objective"]["name"], "train-objective"
-            )
+        with gr.Accordion("Held-out rows and seed", open=False):
             self.dataset = Group(DatasetSettings, skip=["source"])
             self.general = Group(RunConfig, skip=["model"])
         with gr.Accordion("Keep what it knew, and new words", open=False):
-            self.old = Group(OldDataSettings)
+            self.old = Group(OldDataSettings, own={"source": old})
             self.penalty = Choice(
                 "Penalty: what holds it back", penalties(), defaults["penalty"]["name"], "train-penalty"
             )

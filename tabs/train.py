@@ -10,12 +10,13 @@ from typing import Any
 import gradio as gr
 
 from studio.catalog import key_of
-from studio.config import RunConfig
+from studio.config import OldDataSettings, RunConfig
 from studio.errors import StudioError
 from studio.methods import ARXIV, Method, what_it_does
 from studio.models.catalog import SUGGESTIONS, fits, free_memory, structure_of
 from studio.models.structure import Structure
 from studio.preflight import check
+from studio.settings import facts
 from studio.workspace import Workspace, default_root
 from tabs._form import ConfigForm
 from tabs._layers import picked, short, shown
@@ -35,6 +36,17 @@ def build(page: Page, tab: gr.Tab) -> None:
         js_on_load=(ASSETS / "layers.js").read_text(encoding="utf-8"),
         apply_default_css=False,
         elem_id="train-layers",
+        render=False,
+    )
+
+    known_as = {fact.name: fact for fact in facts(OldDataSettings)}["source"]
+    old = gr.Dropdown(
+        _old_choices(page.workspace),
+        value="",
+        allow_custom_value=True,
+        label=known_as.label,
+        info=known_as.help,
+        elem_id="train-old",
         render=False,
     )
 
@@ -59,7 +71,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 elem_id="train-source",
                 info="Samples and what was uploaded under Dataset.",
             )
-            form = ConfigForm(_method_help, tree)
+            form = ConfigForm(_method_help, tree, old)
             offer_terms(page, model, source, form.vocabulary)
         with gr.Column(scale=2, min_width=300):
             verdict = gr.HTML("", apply_default_css=False, elem_id="train-verdict")
@@ -112,7 +124,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         choices = source_choices(page.workspace)
         known = [value for _, value in choices]
         chosen = next((each for each in (wanted, current) if each in known), known[0])
-        return gr.Dropdown(choices, value=chosen), ""
+        return gr.Dropdown(choices, value=chosen), "", gr.Dropdown(_old_choices(page.workspace))
 
     def take(wanted: dict[str, Any] | None) -> Any:
         if not wanted:
@@ -129,7 +141,11 @@ def build(page: Page, tab: gr.Tab) -> None:
     layers.click(pick, fields, [layers, *pickers.values()], **QUIET, trigger_mode="multiple")
     start.click(said(begin), fields, [page.run, page.tabs], **PRIVATE)
     page.wanted.change(take, page.wanted, [*fields, page.wanted], **QUIET)
-    tab.select(arrive, [page.source, source], [source, page.source], **QUIET).then(plan, fields, planned, **QUIET)
+    tab.select(arrive, [page.source, source], [source, page.source, old], **QUIET).then(plan, fields, planned, **QUIET)
+
+
+def _old_choices(workspace: Workspace) -> list[tuple[str, str]]:
+    return [("None", ""), *source_choices(workspace)]
 
 
 def _command(workspace: Workspace) -> str:

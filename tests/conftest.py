@@ -20,6 +20,14 @@ from studio.workspace import Workspace
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> None:
+    """Tiny models are slower on several threads, and far slower beside other work. Workers keep theirs."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def starter_model(pytestconfig: pytest.Config) -> Path:
     """The real starter model's folder; fetched once (93 MB) and kept in pytest's cache."""

@@ -1,6 +1,6 @@
 """Takes the README's pictures from the real page: a real run of the starter model in a headless Chromium.
 
-python assets/screenshots/make.py [--workspace FOLDER] [--data]
+python assets/screenshots/make.py [--workspace FOLDER] [--only run|data|compare]
 """
 
 from __future__ import annotations
@@ -55,6 +55,26 @@ def drive(page: Page, url: str) -> None:
     take(page, "train")
 
 
+def drive_compare(page: Page, url: str) -> None:
+    """Six methods on the same rows, and what the last run's adapter changed."""
+    page.goto(url)
+    page.get_by_role("tab", name="Compare", exact=True).click()
+    steps = page.locator("#tab-compare .field-max_steps textarea, #tab-compare .field-max_steps input").first
+    steps.fill("20")
+    steps.blur()
+    page.wait_for_timeout(2000)
+    page.locator("#compare-start").click()
+    expect(page.locator("#compare .progress")).to_have_text("All runs have ended.", timeout=1_800_000)
+    take(page, "compare")
+    page.locator("#compare tr", has=page.locator(".method", has_text=re.compile("LoRA$"))).first.get_by_role(
+        "button", name="Curves"
+    ).click()
+    page.get_by_role("tab", name="Adapter", exact=True).click()
+    page.locator("#adapter-weigh").click()
+    page.locator("#adapter-told .ready").wait_for(timeout=600_000)
+    take(page, "adapter")
+
+
 def part(page: Page, title: str) -> None:
     page.locator("#dataset-parts").get_by_role("tab", name=title, exact=True).click()
 
@@ -102,7 +122,7 @@ def drive_data(page: Page, url: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path(tempfile.mkdtemp()))
-    parser.add_argument("--data", action="store_true", help="only the pictures of the Dataset tab")
+    parser.add_argument("--only", choices=("run", "data", "compare"), help="only the pictures of that part")
     options = parser.parse_args()
     command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", "0"]
     own = {**os.environ, "FINETUNE_STUDIO_WORKSPACE": str(options.workspace)}  # so that no picture names its path
@@ -114,9 +134,9 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 940})
-            if not options.data:
-                drive(page, found[0] + "/?__theme=light")
-            drive_data(page, found[0] + "/?__theme=light")
+            for name, part_of in (("run", drive), ("data", drive_data), ("compare", drive_compare)):
+                if options.only in (None, name):
+                    part_of(page, found[0] + "/?__theme=light")
             browser.close()
     finally:
         server.terminate()

@@ -18,6 +18,6 @@ class Dora(Lora):
     paper: ClassVar[str] = "Liu et al. 2024, arXiv:2402.09353"
     when: ClassVar[str] = "At low ranks, 4 to 8, where LoRA falls short of full fine-tuning."
     cost: ClassVar[str] = "LoRA's room on disk; a quarter to a half more time and memory while training."
-    family: ClassVar[str] = "usual"
+    family: ClassVar[str] = "update"
 
     use_dora: Literal[True] = True  # pyright: ignore[reportIncompatibleVariableOverride]  # unlabelled: no form asks

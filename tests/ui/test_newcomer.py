@@ -84,9 +84,7 @@ def test_ones_own_file(with_starter: Studio, open_page: Open) -> None:
     expect(page.locator("#dataset-example .learnt")).to_be_visible()
     page.locator("#dataset-use").click()
     for field, value in (("max_steps", "4"), ("max_length", "256")):
-        box = page.locator(f".field-{field} input, .field-{field} textarea").first
-        if not box.is_visible():
-            page.get_by_role("button", name="Objective, held-out rows and seed").click()
+        box = page.locator(f".field-{field} input, .field-{field} textarea").locator("visible=true").first
         box.fill(value)
         box.blur()
         expect(page.locator("#train-yaml")).to_contain_text(f"{field}: {value}")
