@@ -70,8 +70,9 @@ def test_the_end_tells_what_came_of_it(served: tuple[Workspace, str], run: RunFo
         run.events.append(event)
     told = httpx.get(f"{served[1]}/studio/runs/{run.id}").json()
     assert (told["status"], told["problem"], told["remedy"]) == ("failed", "P.", "R.")
-    assert (told["result"]["base_loss"], told["result"]["tuned_loss"]) == (2.0, 0.5)
-    assert "far better" in told["result"]["verdict"]
+    (loss,) = told["result"]["headlines"]
+    assert (loss["before"], loss["after"]) == (2.0, 0.5)
+    assert "far better" in loss["verdict"]
 
 
 @pytest.mark.parametrize("name", ["no-such-run", "..", "%2e%2e", "..%2f..%2fetc", "a%00b", "x" * 300])
