@@ -19,6 +19,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from _report import machine
+
 from studio.config import RunConfig
 from studio.events import StepDone
 from studio.jobs import Jobs
@@ -28,6 +30,7 @@ from studio.store import State, Store, wait_for_end
 from studio.workspace import Workspace
 
 REFERENCE = "lora"
+ROWS = 4  # a step
 AGAIN_AFTER = 4  # methods, then LoRA once more
 RESULTS = Path(__file__).parent / "results" / "methods.json"
 
@@ -42,7 +45,7 @@ def config(method: str, steps: int) -> RunConfig:
             "method": {"name": method},
             "training": {
                 "max_steps": steps,
-                "per_device_train_batch_size": 4,
+                "per_device_train_batch_size": ROWS,
                 "eval_rows": 16,
                 "eval_steps": steps,
                 "answer_rows": 0,
@@ -108,16 +111,17 @@ def measure(chosen: list[str], steps: int, workspace: Workspace) -> None:
             state, seconds = run(method, steps, workspace, jobs)
             rows.append(row(method, state, seconds, beside, answer(state, workspace)))
             print(json.dumps(rows[-1]), flush=True)
-            keep(rows)
+            keep(rows, steps)
     finally:
         jobs.close()
 
 
-def keep(rows: list[dict[str, Any]]) -> None:
+def keep(rows: list[dict[str, Any]], steps: int) -> None:
     """Put what was measured in the place of what an earlier run measured of the same methods."""
-    kept = {each["method"]: each for each in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
-    kept |= {each["method"]: each for each in rows}
-    RESULTS.write_text(json.dumps([kept[name] for name in sorted(kept) if name in methods()], indent=1) + "\n")
+    earlier = json.loads(RESULTS.read_text())["methods"] if RESULTS.exists() else []
+    kept = {each["method"]: each for each in [*earlier, *rows] if each["method"] in methods()}
+    conditions = f"Starter model, sample customer_messages, {steps} steps of {ROWS} rows; {machine()}."
+    RESULTS.write_text(json.dumps({"conditions": conditions, "methods": list(kept.values())}, indent=1) + "\n")
 
 
 def main() -> None:

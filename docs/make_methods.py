@@ -20,8 +20,7 @@ COLUMNS = {
     "trainable": ("weights that learn", "{:,}"),
     "share": ("share", "{:.2%}"),
     "peak_memory_gb": ("peak memory, GB", "{:.2f}"),
-    "seconds_per_step": ("seconds a step", "{:.2f}"),
-    "relative_time": ("time beside LoRA", "{:.2f}"),
+    "relative_time": ("time of a step, LoRA's = 1", "{:.2f}"),
     "base_loss": ("loss before", "{:.3f}"),
     "final_loss": ("loss after", "{:.3f}"),
     "adapter_mb": ("on disk, MB", "{:.1f}"),
@@ -47,13 +46,15 @@ def _lines() -> Iterator[str]:
             yield from _about(key, cls)
 
 
-def _measured(rows: list[dict[str, Any]]) -> Iterator[str]:
+def _measured(found: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Measured", "")
-    yield "By `python benchmarks/methods.py`: the same data, order, steps and seed for each; held-out loss in nats."
+    yield "By `python benchmarks/methods.py`: each method trained, was saved, loaded again and answered. The same data,"
+    yield "order, steps and seed for all, each at the rate that suits it; held-out loss in nats a token, the base's first."
+    yield f"{found['conditions']} A few steps tell what a method costs and that it learns, not which is best in the end."
     yield ""
     yield "| method | " + " | ".join(head for head, _ in COLUMNS.values()) + " |"
     yield "|---" + "|---:" * len(COLUMNS) + "|"
-    for row in rows:
+    for row in found["methods"]:
         cells = [_cell(row.get(key), written) for key, (_, written) in COLUMNS.items()]
         yield f"| {row['title']} | " + " | ".join(cells) + " |"
 
