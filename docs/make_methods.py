@@ -49,7 +49,7 @@ def _lines() -> Iterator[str]:
 def _measured(found: dict[str, Any]) -> Iterator[str]:
     yield from ("", "## Measured", "")
     yield "By `python benchmarks/methods.py`: each method trained, was saved, loaded again and answered. The same data,"
-    yield "order, steps and seed for all, each at the rate that suits it; held-out loss in nats a token, the base first."
+    yield "order, steps and seed for all, each at the rate that suits it; held-out loss in nats a token."
     yield f"{found['conditions']} A few steps tell what a method costs and that it learns, not which is best."
     yield ""
     yield "| method | " + " | ".join(head for head, _ in COLUMNS.values()) + " |"
