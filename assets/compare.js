@@ -6,23 +6,17 @@ let quality = "";
 let last = "";
 let pressed = false;
 root.addEventListener("pointerdown", () => { pressed = true; });
-for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => { pressed = false; });
+const released = () => { pressed = false; drawRest(); };
+for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => setTimeout(released, 50)); // first the click it is part of
 
-const round = (value, digits) => Number(value).toLocaleString(undefined, { maximumSignificantDigits: digits });
 const FORMS = {
   trainable: (value) => (value < 1e6 ? value.toLocaleString() : `${round(value / 1e6, 4)} M`),
   memory: (value) => round(value, 3),
-  score: (value) => `${Math.round(100 * value)} %`,
+  score: (value, row) => (row.score_kind === "number" ? round(value, 3) : percent(value)), // R² is no share
   share: (value) => `${round(value, 3)} %`,
   rate: (value) => value.toExponential(),
 };
-const cellText = (key, value) => (value == null ? "–" : FORMS[key] ? FORMS[key](value) : round(value, 4)); // its heading says the unit
-
-function duration(seconds) {
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-}
+const cellText = (key, row) => (row[key] == null ? "–" : FORMS[key] ? FORMS[key](row[key], row) : round(row[key], 4)); // its heading says the unit
 
 const scoreName = () => shown.rows.find((row) => row.score_name)?.score_name || "Task score";
 
@@ -82,7 +76,7 @@ function drawTable() {
     line.append(name, statusCell(row));
     for (const column of shown.columns) {
       const top = tops[column.key] !== null && row[column.key] === tops[column.key];
-      const cell = make("td", top ? "number best" : "number", cellText(column.key, row[column.key]));
+      const cell = make("td", top ? "number best" : "number", cellText(column.key, row));
       if (top) cell.title = "The best of those that are done.";
       line.append(cell);
     }
@@ -112,12 +106,12 @@ function drawPlots() {
     ...(scores ? [["score", `${scoreName()} (higher is better)`]] : [])];
   if (!measures.some(([key]) => key === quality)) quality = "loss";
   root.querySelector(".measure").replaceChildren(choice("Quality", measures, quality, (key) => { quality = key; drawPlots(); }));
-  const title = measures.find(([key]) => key === quality)[1];
+  const title = plain(measures.find(([key]) => key === quality)[1]);
   const biggest = Math.max(...shown.rows.map((row) => row.size || 0), 1e-9);
   for (const [name, key, label] of [["memory", "memory", "Peak memory (GB)"], ["time", "step_seconds", "Seconds per step"]]) {
     const traces = shown.rows.map((row, index) => ({ row, index })).filter(({ row }) => row[key] != null && row[quality] != null)
       .map(({ row, index }) => ({
-        x: [row[key]], y: [row[quality]], text: [row.method], name: row.method, mode: "markers+text", type: "scatter", textposition: "top center",
+        x: [row[key]], y: [row[quality]], text: [plain(row.method)], name: plain(row.method), mode: "markers+text", type: "scatter", textposition: "top center",
         marker: { size: 9 + 25 * Math.sqrt((row.size || 0) / biggest), color: color(index), opacity: 0.8, line: { width: row.id === shown.winner ? 3 : 0, color: getComputedStyle(root).color } },
         hovertemplate: `%{text}<br>${label}: %{x:.4g}<br>${title}: %{y:.4g}<extra></extra>`, cliponaxis: false,
       }));
@@ -151,11 +145,19 @@ function frame() {
 }
 
 function show(found, ok) {
-  if (!ok) return root.replaceChildren(make("p", "nothing", "This bake-off's runs are gone. Choose another one, or start one above."));
-  const text = JSON.stringify([found.rows, found.winner]);
-  shown = found;
+  shown = ok ? found : null;
+  if (!ok) {
+    root.replaceChildren(make("p", "nothing", "This bake-off's runs are gone. Choose another one, or start one above."));
+    return;
+  }
   drawHead();
-  if (text === last || pressed) return; // a button that is being pressed must not be replaced
+  drawRest();
+}
+
+function drawRest() {
+  if (!shown || pressed) return; // a button that is being pressed must not be replaced
+  const text = JSON.stringify([shown.rows, shown.winner]);
+  if (text === last) return;
   last = text;
   drawTable();
   drawPlots();

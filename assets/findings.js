@@ -1,17 +1,8 @@
 // The quality report. The value is a list of findings; a button's click comes back as an event with an `action`.
-const make = (tag, cls, text) => {
-  const node = document.createElement(tag);
-  if (cls) node.className = cls;
-  if (text !== undefined) node.textContent = text; // never innerHTML: examples come from data
-  return node;
-};
-
-const button = (text, action, check) => {
-  const node = make("button", "", text);
-  node.type = "button";
+const act = (text, action, check) => {
+  const node = button(text, "", () => trigger("click", { action, check }));
   node.dataset.check = check;
   node.dataset.action = action;
-  node.addEventListener("click", () => trigger("click", { action, check }));
   return node;
 };
 
@@ -20,8 +11,8 @@ const card = (finding) => {
   const head = make("div", "head");
   head.append(make("strong", "", finding.title), make("span", "count", finding.count));
   const buttons = make("div", "buttons");
-  buttons.append(button("Show the rows", "show", finding.check));
-  if (finding.remedy) buttons.append(button(`${finding.remedy}: preview`, "fix", finding.check));
+  buttons.append(act("Show the rows", "show", finding.check));
+  if (finding.remedy) buttons.append(act(`${finding.remedy}: preview`, "fix", finding.check));
   const list = make("ul");
   finding.examples.forEach((text) => list.append(make("li", "", text)));
   node.append(head, make("p", "muted", finding.about), list, buttons);

@@ -1,13 +1,7 @@
-// The table of a data set. Gradio hands in `element`, `props`, `trigger` and `watch`; the value is one page of rows:
+// The table of a data set. The value is one page of rows:
 // {columns: [{name, kind, simple}], rows: [{id, label, touched, cells: [text], cut: [bool]}], sort, descending, editable,
 // picked: [id], cell: [id, column]}.
 // What a person does comes back as one event with an `action`. Everything from data is set as text, never as HTML.
-const make = (tag, cls, text) => {
-  const node = document.createElement(tag);
-  if (cls) node.className = cls;
-  if (text !== undefined) node.textContent = text;
-  return node;
-};
 const picked = new Set();
 let last = null; // the row picked last: Shift picks all from there
 

@@ -2,13 +2,8 @@
 // size, share, state: all|some|none|'', fixed, blocks: [[block, state, fixed]], kids}}. A click comes back as {answers,
 // text, clicks: [{part, block, on}]}: those made while an answer is under way wait for it, so that none is lost.
 // It is 'part', not 'path': what holds a path is a file to Gradio.
-const make = (tag, cls, text) => {
-  const node = document.createElement(tag);
-  if (cls) node.className = cls;
-  if (text !== undefined) node.textContent = text; // never innerHTML: names come from model files
-  return node;
-};
 const open = new Set(), closed = new Set(); // by hand; the rest is open where it is short
+const PATIENCE_MS = 5000; // an answer that is later than that is lost
 let waiting = [], asked = 0, answered = 0;
 
 // `text`: what the answer just received made of the names; the field itself may not hold it yet.
@@ -17,6 +12,13 @@ const send = (text) => {
   asked += 1;
   trigger("click", { answers: asked, text, clicks: waiting });
   waiting = [];
+  const mine = asked;
+  setTimeout(() => {
+    if (answered >= mine) return;
+    answered = mine;
+    draw(); // the boxes as they are known to be
+    send();
+  }, PATIENCE_MS);
 };
 
 const picked = (part, block, on) => {

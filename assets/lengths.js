@@ -1,10 +1,9 @@
 // Histograms of token lengths. The value is {charts: [{name, edges, rows, cut}]}; `cut` is the cut-off, where it counts.
-const color = (name) => getComputedStyle(document.body).getPropertyValue(name).trim() || "#888";
 const draw = () => {
   const box = element.querySelector(".lengths");
   const charts = props.value?.charts || [];
-  box.replaceChildren(...charts.map((_, i) => { const node = document.createElement("div"); node.className = `chart${i ? "" : " wide"}`; return node; }));
-  const ink = color("--body-text-color"), grid = color("--border-color-primary");
+  box.replaceChildren(...charts.map((_, i) => make("div", i ? "chart" : "chart wide")));
+  const ink = themed("--body-text-color"), grid = themed("--border-color-primary");
   charts.forEach((chart, i) => {
     // The last bar may take a long tail: it is drawn as wide as the others, and says so.
     const usual = chart.edges[1] - chart.edges[0];
@@ -15,7 +14,7 @@ const draw = () => {
     const over = chart.rows.map((_, k) => chart.cut && chart.edges[k] >= chart.cut);
     Plotly.newPlot(box.children[i], [{
       type: "bar", x: chart.edges.slice(0, -1), y: chart.rows, width: widths, offset: 0,
-      marker: { color: over.map((each) => (each ? "#dc2626" : color("--live-b"))) },
+      marker: { color: over.map((each) => (each ? "#dc2626" : themed("--live-b"))) },
       text: chart.rows.map((count, k) => (tail && count && k === chart.rows.length - 1 ? `to ${chart.edges.at(-1) - 1}` : "")),
       textposition: "outside", textangle: 0, constraintext: "none", cliponaxis: false, hovertext: said, hoverinfo: "text",
     }], {

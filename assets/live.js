@@ -1,4 +1,4 @@
-// The live panel of a run. Gradio hands in `element`, `props`, `trigger` and `watch`; the value is a run's id.
+// The live panel of a run. The value is a run's id.
 // It pulls what is new since its last look and adds it to the plots, so zoom, hover and hidden curves stay.
 const POLL_MS = 1000;
 const MOST_POINTS = 3000; // of a curve in the page; beyond, it asks for a thinned one again
@@ -6,28 +6,19 @@ const STEPS = ["Queued", "Preparing", "Training", "Comparing", "Done"];
 const PLACE = { queued: 0, preparing: 1, training: 2, finishing: 3, done: 4 };
 const REMEMBERED = "finetune-studio-curves"; // in localStorage: how the loss is drawn
 
+const root = element.querySelector(".live");
 let run = "";
-let generation = 0;
 let charts = []; // as the server last sent them
 let view = { log: false, smooth: null, ...read(REMEMBERED) }; // smooth: the share of the past kept, null: as the steps suggest
 
-const find = (name) => element.querySelector(`[data-live="${name}"]`);
-const cssColor = (name) => getComputedStyle(element.querySelector(".live")).getPropertyValue(name).trim();
-
-function duration(seconds) {
-  if (seconds == null || !isFinite(seconds)) return "–";
-  const s = Math.max(0, Math.round(seconds));
-  if (s < 60) return `${s} s`;
-  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
-}
+const find = (name) => element.querySelector(`[data-live="${CSS.escape(name)}"]`);
+const cssColor = (name) => getComputedStyle(root).getPropertyValue(name).trim();
 
 function read(key) {
   try { return JSON.parse(localStorage.getItem(key)) || {}; } catch { return {}; } // storage may be forbidden
 }
 
 // -- plots --------------------------------------------------------------------------------------------
-
-const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); // Plotly reads some HTML; names come from data
 
 function layout(chart) {
   const ink = cssColor("--live-ink"), grid = cssColor("--live-grid");
@@ -52,9 +43,6 @@ function place(chart) {
   plot.classList.toggle("several", !chart.wide && chart.lines.length > 1);
   return plot;
 }
-
-// A plot drawn while its tab was hidden, or before its neighbours, has another size by now.
-const sizes = new ResizeObserver((seen) => seen.forEach((each) => each.target.data && Plotly.Plots.resize(each.target)));
 
 function drawEmpty() {
   const box = find("charts"), wanted = charts.map(place);
@@ -159,17 +147,13 @@ function showTiles(state) {
   }));
 }
 
-const address = (id, rest) => `${window.gradio_config?.root || ""}/studio/runs/${encodeURIComponent(id)}${rest}`;
-
-function button(text, action, primary) {
-  const node = make("button", primary ? "primary" : "", text);
-  node.type = "button";
-  node.addEventListener("click", () => {
-    if (action === "chat") return trigger("click");
+function action(text, name, className) {
+  const node = button(text, className, () => {
+    if (name === "chat") return trigger("click");
     // Not through Gradio: its session is gone after a server's restart, and a stop must work then as well.
     node.disabled = true;
     const again = () => { node.disabled = false; };
-    fetch(address(run, `/${action}`), { method: "POST" }).then(() => setTimeout(again, 2000), again);
+    fetch(address(`runs/${encodeURIComponent(run)}/${name}`), { method: "POST" }).then(() => setTimeout(again, 2000), again);
   });
   return node;
 }
@@ -179,9 +163,9 @@ function showActions(state) {
   const box = find("actions");
   if (box.dataset.wanted === wanted) return; // a button that is being pressed must not be replaced
   box.dataset.wanted = wanted;
-  const buttons = { stop: ["Stop and save", "stop", false], kill: ["Stopping after this step … end it now", "kill", false],
-    chat: [state.writes ? "Talk to both models →" : "Try it →", "chat", true] };
-  box.replaceChildren(...(wanted ? [button(...buttons[wanted])] : []));
+  const buttons = { stop: ["Stop and save", "stop", ""], kill: ["Stopping after this step … end it now", "kill", ""],
+    chat: [state.writes ? "Talk to both models →" : "Try it →", "chat", "primary"] };
+  box.replaceChildren(...(wanted ? [action(...buttons[wanted])] : []));
 }
 
 function showMessages(state) {
@@ -223,41 +207,28 @@ function show(state) {
 
 // -- loop ---------------------------------------------------------------------------------------------
 
-async function follow(id) {
-  const mine = ++generation;
+function look(id) {
+  generation++;
   run = id;
-  element.querySelector(".live").classList.toggle("empty", !id);
+  root.classList.toggle("empty", !id);
   if (!id) return;
-  while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
   let since = 0, drawn = "";
-  while (mine === generation && element.isConnected) {
-    if (!document.hidden) {
-      try {
-        const answer = await fetch(address(id, `?since=${since}`));
-        if (mine !== generation) return;
-        if (answer.status === 404) { find("phase").textContent = "This run is gone."; return; }
-        const state = await answer.json();
-        const wanted = JSON.stringify(state.charts);
-        if (drawn !== wanted && since) { drawn = wanted; since = 0; continue; } // other charts: all of it, from the start
-        if (drawn !== wanted || since === 0 || state.next < since) {
-          charts = state.charts; drawn = wanted; memory = { steps: state.total_steps };
-          drawEmpty();
-          showView();
-        }
-        find("offline").hidden = true;
-        extend(state.curves, memory);
-        since = state.next;
-        show(state);
-        if (!state.active) return;
-        if (crowded()) since = 0;
-      } catch (error) {
-        if (mine !== generation) return;
-        find("offline").hidden = false; // the server is away; the run is not, and we ask again
-      }
+  follow(() => `runs/${encodeURIComponent(id)}?since=${since}`, (state, ok) => {
+    if (!ok) { find("phase").textContent = "This run is gone."; return false; }
+    const wanted = JSON.stringify(state.charts);
+    if (drawn !== wanted && since) { drawn = wanted; since = 0; return true; } // other charts: all of it, from the start
+    if (drawn !== wanted || since === 0 || state.next < since) {
+      charts = state.charts; drawn = wanted; memory = { steps: state.total_steps };
+      drawEmpty();
+      showView();
     }
-    await new Promise((done) => setTimeout(done, POLL_MS));
-  }
+    extend(state.curves, memory);
+    since = state.next;
+    show(state);
+    if (crowded()) since = 0;
+    return false;
+  }, POLL_MS);
 }
 
-watch("value", () => follow(props.value || ""));
-follow(props.value || "");
+watch("value", () => look(props.value || ""));
+look(props.value || "");

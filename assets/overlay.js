@@ -17,13 +17,13 @@ const nameOf = (key) => key.replace(/^eval_/, "held-out ").replaceAll("_", " ");
 
 function drawCurves() {
   const traces = shown.runs.map((run, index) => ({
-    x: run.curve[axis], y: smoothed(run.curve.y), name: run.name, type: "scatter",
+    x: run.curve[axis], y: smoothed(run.curve.y), name: plain(run.name), type: "scatter",
     mode: run.curve.y.length < 30 ? "lines+markers" : "lines", line: { color: color(index), width: 2 },
     hovertemplate: "%{y:.4g} at %{x}<extra>%{fullData.name}</extra>",
   }));
   plot(root.querySelector("[data-plot=overlay]"), traces, { legend: true,
     x: { title: { text: AXES.find(([key]) => key === axis)[1], standoff: 6 }, rangemode: "tozero" },
-    y: { title: { text: nameOf(shown.metric) }, type: log ? "log" : "linear" } });
+    y: { title: { text: plain(nameOf(shown.metric)) }, type: log ? "log" : "linear" } });
 }
 
 function drawTools() {
@@ -69,7 +69,10 @@ function drawTable() {
 }
 
 function show(found, ok) {
-  if (!ok) return root.replaceChildren(make("p", "nothing", found.problem || "One of these runs is gone. Choose others."));
+  if (!ok) {
+    root.replaceChildren(make("p", "nothing", found.problem || "One of these runs is gone. Choose others."));
+    return;
+  }
   const fresh = !shown || shown.metrics.join() !== found.metrics.join() || shown.metric !== found.metric;
   const settings = JSON.stringify([shown?.everything, shown?.runs.map((run) => run.name)]);
   shown = found;

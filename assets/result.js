@@ -1,14 +1,4 @@
 // What came of a run, as elements; live.js, which follows in the same script, puts them into its panel.
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text; // never innerHTML: this text comes from data and models
-  return node;
-}
-
-const number = (value, digits) => (value == null ? "–" : Number(value).toLocaleString(undefined, { maximumFractionDigits: digits }));
-const percent = (value) => `${Math.round(100 * value)} %`;
-
 function outcome(result) {
   const parts = [make("h3", "", "Was it worth it?")];
   for (const each of result.headlines) {

@@ -8,24 +8,14 @@ const MEASURES = [
 const MOST = 10; // rows of the table
 let measure = "relative", chosen = 0;
 
-const color = (name) => getComputedStyle(document.body).getPropertyValue(name).trim() || "#888";
-const number = (value) => Number(value).toLocaleString(undefined, { maximumSignificantDigits: 3 });
-const percent = (value) => `${number(100 * value)} %`;
-const shown = (layer, key) => (key === "relative" ? percent(layer[key]) : number(layer[key]));
+const shown = (layer, key) => (key === "relative" ? `${round(100 * layer[key], 3)} %` : round(layer[key], 3));
 const title = (layer) => (layer.block == null ? layer.kind : `Layer ${layer.block} · ${layer.kind}`);
 
-function make(tag, className, text) {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text !== undefined) node.textContent = text; // never innerHTML: names come from models
-  return node;
-}
-
 function layout(name) {
-  const grid = color("--border-color-primary"), axis = { gridcolor: grid, zerolinecolor: grid, automargin: true };
+  const grid = themed("--border-color-primary"), axis = { gridcolor: grid, zerolinecolor: grid, automargin: true };
   return {
     title: { text: name, x: 0.01, font: { size: 14 } }, paper_bgcolor: "transparent", plot_bgcolor: "transparent",
-    font: { color: color("--body-text-color"), family: "system-ui, sans-serif", size: 11 },
+    font: { color: themed("--body-text-color"), family: "system-ui, sans-serif", size: 11 },
     margin: { l: 48, r: 12, t: 40, b: 44 }, xaxis: { ...axis }, yaxis: { ...axis }, showlegend: false,
   };
 }
@@ -44,8 +34,8 @@ function drawMap(box, layers, pick) {
   const look = layout(MEASURES.find(([key]) => key === measure)[2]);
   const names = blocks.map((block) => (block == null ? "outside" : String(block)));
   Plotly.react(box, [{
-    type: "heatmap", x: kinds, y: names, z: cells, text: said, hovertemplate: "<b>layer %{y}, %{x}</b><br>%{text}<extra></extra>", hoverongaps: false,
-    xgap: 1, ygap: 1, colorscale: [[0, color("--background-fill-secondary")], [0.5, color("--live-b")], [1, color("--live-a")]],
+    type: "heatmap", x: kinds.map(plain), y: names, z: cells, text: said, hovertemplate: "<b>layer %{y}, %{x}</b><br>%{text}<extra></extra>", hoverongaps: false,
+    xgap: 1, ygap: 1, colorscale: [[0, themed("--background-fill-secondary")], [0.5, themed("--live-b")], [1, themed("--live-a")]],
     zmin: 0, colorbar: { thickness: 10, tickformat: measure === "relative" ? ".2%" : "", outlinewidth: 0 },
   }], { ...look, xaxis: { ...look.xaxis, type: "category", showgrid: false, side: "bottom" },
     yaxis: { ...look.yaxis, type: "category", showgrid: false, autorange: "reversed", title: { text: "layer" } } }, SIMPLE);
@@ -60,18 +50,18 @@ function drawSpectrum(box, layer) {
   const values = layer.values.filter((value) => value > 0), places = values.map((_, i) => i + 1);
   let sum = 0;
   const held = values.map((value) => 100 * (sum += value * value) / (layer.norm * layer.norm));
-  const look = layout(`${title(layer)}: singular values`);
+  const look = layout(`${plain(title(layer))}: singular values`);
   const marks = [[layer.rank90, "90 %"], [layer.rank99, "99 %"]].filter(([rank]) => rank && rank <= values.length);
   Plotly.react(box, [
-    { type: "bar", x: places, y: values, name: "singular value", marker: { color: color("--live-b") }, hovertemplate: "value %{x}: %{y:.3g}<extra></extra>" },
-    { type: "scatter", mode: "lines", x: places, y: held, yaxis: "y2", name: "held", line: { color: color("--live-a"), width: 2.5 }, hovertemplate: "rank %{x} holds %{y:.1f} %<extra></extra>" },
+    { type: "bar", x: places, y: values, name: "singular value", marker: { color: themed("--live-b") }, hovertemplate: "value %{x}: %{y:.3g}<extra></extra>" },
+    { type: "scatter", mode: "lines", x: places, y: held, yaxis: "y2", name: "held", line: { color: themed("--live-a"), width: 2.5 }, hovertemplate: "rank %{x} holds %{y:.1f} %<extra></extra>" },
   ], {
     ...look, margin: { ...look.margin, r: 48 },
     xaxis: { ...look.xaxis, title: { text: "rank" }, range: [0.4, values.length + 0.6] },
     yaxis: { ...look.yaxis, type: "log", title: { text: "singular value" }, exponentformat: "power" },
     yaxis2: { overlaying: "y", side: "right", range: [0, 104], tickmode: "array", tickvals: [0, 25, 50, 75, 90, 99], title: { text: "held of ‖ΔW‖², %" }, showgrid: false, automargin: true },
     shapes: marks.map(([rank]) => ({ type: "line", x0: rank, x1: rank, yref: "paper", y0: 0, y1: 1, line: { color: "#d97706", width: 1.5, dash: "dash" } })),
-    annotations: marks.map(([rank, text], i) => ({ x: rank, y: 0.04 + 0.1 * i, yref: "paper", text: ` ${text}: rank ${rank}`, showarrow: false, xanchor: 2 * rank > values.length ? "right" : "left", bgcolor: color("--background-fill-primary") })),
+    annotations: marks.map(([rank, text], i) => ({ x: rank, y: 0.04 + 0.1 * i, yref: "paper", text: ` ${text}: rank ${rank}`, showarrow: false, xanchor: 2 * rank > values.length ? "right" : "left", bgcolor: themed("--background-fill-primary") })),
   }, SIMPLE);
 }
 
@@ -89,10 +79,7 @@ function table(layers, pick) {
     columns.forEach(([, value], column) => {
       const cell = row.insertCell();
       if (column) { cell.textContent = value(layers[i]); return; }
-      const button = make("button", "", value(layers[i]));
-      button.type = "button";
-      button.addEventListener("click", () => pick(i));
-      cell.append(button);
+      cell.append(button(value(layers[i]), "", () => pick(i)));
     });
   }
   const scroll = make("div", "scroll");
@@ -114,15 +101,13 @@ async function draw() {
   buttons.setAttribute("role", "group");
   buttons.setAttribute("aria-label", "What the colours show");
   buttons.append(...MEASURES.map(([key, name]) => {
-    const button = make("button", "", name);
-    button.type = "button";
-    button.setAttribute("aria-pressed", key === measure);
-    button.addEventListener("click", () => {
+    const choice = button(name, "", () => {
       measure = key;
-      for (const each of buttons.children) each.setAttribute("aria-pressed", each === button);
+      for (const each of buttons.children) each.setAttribute("aria-pressed", each === choice);
       drawMap(map, layers, pick);
     });
-    return button;
+    choice.setAttribute("aria-pressed", key === measure);
+    return choice;
   }));
   box.replaceChildren(buttons, charts, make("p", "muted", "Click on a cell, or a name in the table, to see that layer's spectrum."), table(layers, pick));
   drawMap(map, layers, pick);

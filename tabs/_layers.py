@@ -50,7 +50,10 @@ def tree(structure: Structure, pickable: Collection[str]) -> Node:
         here: Any = trie
         for part in parents:
             here = here.setdefault(part, {})
-        here[last] = shape
+            if not isinstance(here, dict):
+                break  # the scales of a quantised weight, whose names begin with the weight's
+        else:
+            here[last] = shape
     return _grow("", "", [("", "", trie)], frozenset(pickable))
 
 

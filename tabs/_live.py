@@ -17,9 +17,13 @@ from tabs._charts import charts
 from tabs._result import result, vocabulary
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
-SCRIPTS = ("result.js", "live.js")
 PLOTLY_ROUTE = "/studio/plotly.js"
 HEAD = f'<script src="{PLOTLY_ROUTE}"></script>'
+
+
+def script(*names: str) -> str:
+    """What `js_on_load` takes: `assets/NAME.js` of each of `names`, after what they share."""
+    return "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in ("shared", *names))
 
 
 def panel() -> gr.HTML:
@@ -27,7 +31,7 @@ def panel() -> gr.HTML:
     return gr.HTML(
         "",
         html_template=(ASSETS / "live.html").read_text(encoding="utf-8"),
-        js_on_load="\n".join((ASSETS / name).read_text(encoding="utf-8") for name in SCRIPTS),
+        js_on_load=script("result", "live"),
         apply_default_css=False,
         elem_id="live",
     )

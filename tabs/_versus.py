@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Annotated, Any
 
 import gradio as gr
@@ -17,17 +16,18 @@ from studio.differences import differences, names
 from studio.errors import RunError
 from studio.jobs import Jobs
 from studio.store import Point, Store, thin
+from tabs._live import script
 
-ASSETS = Path(__file__).resolve().parents[1] / "assets"
 MOST_RUNS = 12  # more curves than that nobody tells apart
 MOST_POINTS = 400  # of a curve
 
 
 def panel(name: str, value: Any) -> gr.HTML:
     """The component of `assets/NAME.js`; its clicks come as events with an `action`."""
-    script = "\n".join((ASSETS / f"{each}.js").read_text(encoding="utf-8") for each in ("versus", name))
     template = '<div class="versus"></div>'
-    return gr.HTML(value, html_template=template, js_on_load=script, apply_default_css=False, elem_id=name)
+    return gr.HTML(
+        value, html_template=template, js_on_load=script("versus", name), apply_default_css=False, elem_id=name
+    )
 
 
 def router(store: Store, jobs: Jobs) -> APIRouter:

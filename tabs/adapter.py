@@ -15,7 +15,7 @@ from studio.errors import RunError, StudioError
 from studio.evaluation.spectrum import Anatomy, short_kinds
 from studio.inspector import Progress
 from studio.weigher import kept
-from tabs._live import ASSETS
+from tabs._live import script
 from tabs._shared import PRIVATE, QUIET, Page, escaped, meter, run_choices, said
 
 TITLE = "Adapter"
@@ -37,7 +37,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     plot = gr.HTML(
         {},
         html_template='<div class="spectrum"></div>',
-        js_on_load=(ASSETS / "spectrum.js").read_text(encoding="utf-8"),
+        js_on_load=script("spectrum"),
         apply_default_css=False,
         elem_id="adapter-plot",
     )

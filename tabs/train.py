@@ -11,7 +11,7 @@ import gradio as gr
 
 from studio.catalog import key_of
 from studio.config import OldDataSettings, RunConfig
-from studio.errors import StudioError
+from studio.errors import ModelError, StudioError
 from studio.methods import ARXIV, Method, what_it_does
 from studio.models.catalog import SUGGESTIONS, fits, free_memory, structure_of
 from studio.models.structure import Structure
@@ -20,12 +20,13 @@ from studio.settings import facts
 from studio.workspace import Workspace, default_root
 from tabs._form import ConfigForm
 from tabs._layers import picked, short, shown
-from tabs._live import ASSETS
+from tabs._live import script
 from tabs._shared import PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
 from tabs._terms import offer as offer_terms
 
 TITLE = "Train"
 ORDER = 30
+REFUSED = "There is nothing to pick: this model cannot be trained so."
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -33,7 +34,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     layers = gr.HTML(
         {},
         html_template='<div class="layers"></div>',
-        js_on_load=(ASSETS / "layers.js").read_text(encoding="utf-8"),
+        js_on_load=script("layers"),
         apply_default_css=False,
         elem_id="train-layers",
         render=False,
@@ -103,13 +104,14 @@ def build(page: Page, tab: gr.Tab) -> None:
 
     def plan(*raw: Any) -> Any:
         structure, method = looked_at(raw)
-        drawn = shown(structure, method)
         try:
             config = read(*raw)
             check(config, page.workspace)
         except StudioError as error:
+            # The layers of a model that is refused may be none: packed weights, for one.
+            drawn = {"nothing": REFUSED} if isinstance(error, ModelError) else shown(structure, method)
             return refusal(error), gr.skip(), gr.Button(interactive=False), drawn
-        return _verdict(config, structure), config.to_yaml(), gr.Button(interactive=True), drawn
+        return _verdict(config, structure), config.to_yaml(), gr.Button(interactive=True), shown(structure, method)
 
     def pick(event: gr.EventData, *raw: Any) -> Any:
         """Clicks in the tree become names in the method's own field, which the plan then reads."""

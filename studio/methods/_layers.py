@@ -37,29 +37,29 @@ def chosen_layers(target_modules: str, layers: Layers) -> Layers:
     if target_modules.strip() == ALL_LINEAR:
         return layers
     wanted = [name.strip() for name in target_modules.split(",") if name.strip()]
-    missing = [name for name in wanted if not any(_ends_with(layer, name) for layer in layers)]
+    meant = _meant(layers)
+    missing = [name for name in wanted if name not in meant]
     if missing or not wanted:
         there = sorted({layer.rpartition(".")[2] for layer in layers})
         raise ConfigError(
             f"The model has no linear layer named {' or '.join(map(repr, missing)) or 'so'}.",
             remedy=f"Under 'Adapted layers' choose from: {', '.join(there)}; or {ALL_LINEAR!r}.",
         )
-    return {layer: shape for layer, shape in layers.items() if any(_ends_with(layer, name) for name in wanted)}
+    found = {layer for name in wanted for layer in meant[name]}
+    return {layer: shape for layer, shape in layers.items() if layer in found}
 
 
 def names_for(chosen: Collection[str], layers: Collection[str]) -> str:
     """The shortest text from which `chosen_layers` finds just `chosen` of `layers` again; '' for none of them."""
-    by_end: dict[str, set[str]] = {}
-    for layer in layers:
-        for end in _ends(layer):
-            by_end.setdefault(end, set()).add(layer)
+    meant, wanted = _meant(layers), set(chosen)
     names: list[str] = []
-    left = set(chosen)
+    left = set(wanted)
     for layer in layers:
         if layer in left:
-            name = next(end for end in _ends(layer) if by_end[end] <= set(chosen) and not end.isdigit())
+            fit = (end for end in _ends(layer) if layer in meant[end] and meant[end] <= wanted and not end.isdigit())
+            name = next(fit, layer)
             names.append(name)
-            left -= by_end[name]
+            left -= meant[name]
     return ", ".join(sorted(names, key=_natural))
 
 
@@ -112,5 +112,10 @@ def _ends(layer: str) -> list[str]:
     return [".".join(parts[start:]) for start in reversed(range(len(parts)))]
 
 
-def _ends_with(layer: str, name: str) -> bool:
-    return layer == name or layer.endswith(f".{name}")
+def _meant(layers: Collection[str]) -> dict[str, set[str]]:
+    """What each name means: the layer that is called just so, else all whose names end so."""
+    found: dict[str, set[str]] = {}
+    for layer in layers:
+        for end in _ends(layer):
+            found.setdefault(end, set()).add(layer)
+    return found | {layer: {layer} for layer in layers}

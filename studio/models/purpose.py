@@ -12,7 +12,7 @@ _READ = ("ForMaskedLM", "ForPreTraining", "ForSequenceClassification", "ForToken
 
 
 def check_purpose(folder: Path, title: str, *, writes: bool) -> None:
-    """Refuse a model that cannot do what an objective asks of it. Raises ModelError.
+    """Refuse a model that cannot do what an objective asks of it, or is quantised already. Raises ModelError.
 
     `writes`: it must write text, word after word; otherwise an encoder does as well. A config that
     cannot be read is refused elsewhere.
@@ -22,6 +22,11 @@ def check_purpose(folder: Path, title: str, *, writes: bool) -> None:
         architectures = [str(name) for name in config.get("architectures") or []]
     except (OSError, ValueError, AttributeError, TypeError):
         return
+    if config.get("quantization_config"):  # packed weights, whose shapes are not the layers' widths
+        raise ModelError(
+            f"{title} is quantised already, and such weights cannot be trained here.",
+            remedy="Choose the model it was made from, which is not quantised, and QLoRA as method.",
+        )
     shown = architectures[0] if architectures else config.get("model_type", "model of no known kind")
     if config.get("is_encoder_decoder"):
         raise ModelError(

@@ -23,7 +23,7 @@ from studio.errors import DatasetError
 from studio.settings import facts
 from tabs._data.bench import Bench, compared, draft_of, edited, handed, same_rows, table_of, who
 from tabs._form import Group
-from tabs._live import ASSETS
+from tabs._live import script
 from tabs._shared import PRIVATE, QUIET, Page, escaped, meter
 
 PREVIEWED = 8
@@ -76,7 +76,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
     cards = gr.HTML(
         [],
         html_template='<div class="findings"></div>',
-        js_on_load=(ASSETS / "findings.js").read_text(encoding="utf-8"),
+        js_on_load=script("findings"),
         apply_default_css=False,
         elem_id="quality-findings",
     )

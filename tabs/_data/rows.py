@@ -24,7 +24,7 @@ from tabs._data.bench import (
     table_of,
     who,
 )
-from tabs._live import ASSETS
+from tabs._live import script
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
 
 MOST_COLUMNS = 50  # beyond, a table is read by nobody and takes the browser seconds
@@ -67,7 +67,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
             grid = gr.HTML(
                 {},
                 html_template='<div class="grid" tabindex="-1"></div>',
-                js_on_load=(ASSETS / "grid.js").read_text(encoding="utf-8"),
+                js_on_load=script("grid"),
                 apply_default_css=False,
                 elem_id="dataset-rows",
             )

@@ -19,7 +19,7 @@ from studio.models.catalog import SUGGESTIONS
 from studio.objectives.next_token import NextToken
 from tabs._data.bench import Bench, edited, handed, table_of
 from tabs._form import Group
-from tabs._live import ASSETS
+from tabs._live import script
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, meter
 
 LEGEND = (
@@ -61,7 +61,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
     plot = gr.HTML(
         {},
         html_template='<div class="lengths charts"></div>',
-        js_on_load=(ASSETS / "lengths.js").read_text(encoding="utf-8"),
+        js_on_load=script("lengths"),
         apply_default_css=False,
         elem_id="seen-plot",
     )

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from studio.config import RunConfig
+from studio.errors import ModelError
 from studio.methods import Method, methods
 from studio.methods._layers import chosen_layers, names_for
+from studio.models.catalog import check_use
 from studio.models.structure import Structure
 from studio.models.tiny import tiny_shapes
 from tabs._layers import Node, picked, short, shown, toggled, tree
@@ -21,10 +25,10 @@ PICKING = sorted(key for key, cls in methods().items() if cls.picks in cls.model
 
 
 def mixture() -> Structure:
-    """A dense block, then two blocks of four experts each."""
+    """A plain block, then two blocks of four branches each."""
     weights: dict[str, tuple[int, ...]] = {"embed.weight": (50, 8), "blocks.0.mlp.up.weight": (16, 8)}
     for block in (1, 2):
-        weights |= {f"blocks.{block}.experts.{expert}.up.weight": (4, 8) for expert in range(4)}
+        weights |= {f"blocks.{block}.branches.{branch}.up.weight": (4, 8) for branch in range(4)}
         weights[f"blocks.{block}.gate.bias"] = (4,)
         weights[f"blocks.{block}.gate.weight"] = (4, 8)
     return Structure(weights)
@@ -42,6 +46,27 @@ def click(part: str, *, on: bool, block: str | None = None) -> dict[str, Any]:
     return {"part": part, "block": block, "on": on}
 
 
+PACKED = {
+    "model.layers.0.self_attn.q_proj.weight": (2048, 1),
+    "model.layers.0.self_attn.q_proj.weight.absmax": (64,),
+    "model.layers.0.self_attn.q_proj.weight.quant_state.bitsandbytes__nf4": (90,),
+}
+
+
+def test_scales_named_after_their_weight_are_no_part_of_the_tree() -> None:
+    for names in (PACKED, reversed(PACKED)):
+        query = grown(Structure({name: PACKED[name] for name in names}))["model.layers.0.self_attn.q_proj"]
+        assert (query.shape, query.size, query.kids) == ((2048, 1), 2048, [])
+
+
+def test_a_quantised_model_is_refused_before_its_shapes_are_read(tmp_path: Path) -> None:
+    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "quantization_config": {"bits": 4}}
+    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(ModelError, match="quantised already") as refused:
+        check_use(str(tmp_path), tmp_path, writes=True)
+    assert "QLoRA" in refused.value.remedy
+
+
 def test_equal_blocks_are_one_line_with_their_sum() -> None:
     nodes = grown(TINY)
     assert nodes[""].size == 90_624
@@ -54,8 +79,8 @@ def test_equal_blocks_are_one_line_with_their_sum() -> None:
 
 def test_blocks_that_differ_stay_apart_and_experts_are_one_line() -> None:
     nodes = grown(mixture())
-    assert {"blocks.0", "blocks.1-2", "blocks.1-2.experts.0-3.up", "blocks.1-2.gate"} <= set(nodes)
-    assert len(nodes["blocks.1-2.experts.0-3.up"].names("2")) == 4
+    assert {"blocks.0", "blocks.1-2", "blocks.1-2.branches.0-3.up", "blocks.1-2.gate"} <= set(nodes)
+    assert len(nodes["blocks.1-2.branches.0-3.up"].names("2")) == 4
     assert nodes["blocks.1-2.gate"].size == 2 * (4 * 8 + 4)
     assert nodes[""].size == sum(kid.size for kid in nodes[""].kids) == 50 * 8 + 16 * 8 + 8 * 32 + 2 * 36
 
@@ -74,6 +99,12 @@ def test_names_are_as_short_as_they_can_be() -> None:
     queries = [name for name in layers if name.endswith("q_proj")]
     assert names_for(queries, layers) == "q_proj"
     assert names_for(queries[1:], layers) == "1.self_attn.q_proj"
+
+
+def test_a_full_name_that_ends_others_means_its_own_layer() -> None:
+    layers = {name: (4, 4) for name in ("dense", "a.dense", "b.dense", "0")}
+    for chosen in (["dense"], ["a.dense"], ["dense", "a.dense"], ["a.dense", "b.dense"], ["0"], list(layers)):
+        assert set(chosen_layers(names_for(chosen, layers), layers)) == set(chosen)
 
 
 @pytest.mark.parametrize("key", PICKING)

@@ -1,0 +1,57 @@
+// What several scripts of the page need; stands before each. Gradio hands in `element`, `props`, `trigger` and `watch`.
+function make(tag, className, text) {
+  const node = document.createElement(tag);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text; // never innerHTML: this text comes from data and models
+  return node;
+}
+
+function button(text, className, clicked) {
+  const node = make("button", className, text);
+  node.type = "button";
+  node.addEventListener("click", clicked);
+  return node;
+}
+
+const number = (value, digits) => (value == null ? "–" : Number(value).toLocaleString(undefined, { maximumFractionDigits: digits }));
+const round = (value, digits) => Number(value).toLocaleString(undefined, { maximumSignificantDigits: digits });
+const percent = (value) => `${Math.round(100 * value)} %`;
+
+function duration(seconds) {
+  if (seconds == null || !isFinite(seconds)) return "–";
+  const s = Math.max(0, Math.round(seconds));
+  if (s < 60) return `${s} s`;
+  return s < 3600 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${Math.floor(s / 3600)} h ${Math.floor((s % 3600) / 60)} min`;
+}
+
+const themed = (name) => getComputedStyle(document.body).getPropertyValue(name).trim() || "#888";
+const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); // Plotly reads some HTML; names come from data
+
+// A plot drawn while its tab was hidden, or before its neighbours, has another size by now.
+const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => target.data && target.offsetParent && Plotly.Plots.resize(target)));
+
+const address = (rest) => `${window.gradio_config?.root || ""}/studio/${rest}`;
+
+// Asks again and again as long as there is something to wait for; a new value ends the loop of the one before.
+// What `show` returns says whether to ask at once. `root`, the script's own, is marked while the studio is away.
+let generation = 0;
+async function follow(rest, show, wait) {
+  const mine = ++generation;
+  while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
+  while (mine === generation && element.isConnected) {
+    if (!document.hidden) {
+      try {
+        const answer = await fetch(address(rest()));
+        const found = await answer.json();
+        if (mine !== generation) return;
+        root.classList.remove("offline");
+        if (show(found, answer.ok)) continue;
+        if (!answer.ok || !found.active) return;
+      } catch (error) {
+        if (mine !== generation) return;
+        root.classList.add("offline"); // the server is away; the runs are not, and we ask again
+      }
+    }
+    await new Promise((done) => setTimeout(done, wait));
+  }
+}
