@@ -62,6 +62,7 @@ class Job:
     def run(self) -> None:
         """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
         train, held_out, mapping = self._read_data()
+        self.config.objective.check_rows(train, mapping)
         loaded = self._load_model()
         self._extend_vocabulary(loaded, train, mapping)
         prepared = self._tokenise(train, held_out, mapping, loaded.tokenizer)

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal
@@ -37,7 +38,7 @@ class Head:
     kind: Kind
     labels: tuple[str, ...] = ()  # of classes and labels; an output each
     weight: float = 1.0  # on its loss
-    balance: tuple[float, ...] = ()  # a weight for each class, or for each label's presence; empty: all 1
+    balance: tuple[float, ...] = ()  # a weight for each class, or for a label where it is present; empty: all 1
     mean: float = 0.0  # of numbers: the model learns (value - mean) / scale
     scale: float = 1.0
 
@@ -50,6 +51,12 @@ class Head:
     def targets(self) -> int:
         """Numbers that hold one row's target: a class's place, 0 or 1 for each label, or a scaled value."""
         return len(self.labels) if self.kind == "labels" else 1
+
+    @cached_property
+    def places(self) -> dict[str | int | None, int]:
+        """Label → its output; a class's value where all are whole numbers, so that '1.0' is '1'."""
+        wholes = [_whole(label) for label in self.labels] if self.kind == "classes" else [None]
+        return {key: place for place, key in enumerate(self.labels if None in wholes else wholes)}
 
 
 def read_cell(cell: Any) -> Cell:
@@ -94,19 +101,22 @@ def settle(
     separator: str = ";",
     weight: float = 1.0,
     balanced: bool = False,
+    as_classes: str = "set 'Kind of label' to 'classes'",
 ) -> tuple[Head, list[str]]:
     """The head for a column with such labels, and what a person should know about how it is read.
 
-    `balanced` weighs classes by n / (classes x n of the class), labels by absent / present. Raises
-    DatasetError where nothing can be learnt from the column.
+    `balanced` weighs classes by n / (classes x n of the class), labels by n / (2 x present) where they are
+    present and n / (2 x absent) where not. `as_classes` tells a person how to have cells taken for classes.
+    Raises DatasetError where nothing can be learnt from the column.
     """
     if not counts:
         raise DatasetError(f"No row has a label in the column '{column}'.", remedy=_CLASSES)
     notes: list[str] = []
+    counts = _by_value(counts)
     if kind == "auto":
-        kind = _kind(column, counts, separator, notes)
+        kind = _kind(column, counts, separator, notes, as_classes)
     if kind == "number":
-        return _number(column, counts, weight), notes
+        return _number(column, counts, weight, as_classes), notes
     if kind == "labels":
         return _labels(column, counts, separator, weight, balanced), notes
     return _classes(column, counts, weight, balanced, notes), notes
@@ -114,23 +124,36 @@ def settle(
 
 def target(head: Head, cell: Cell, separator: str) -> list[float] | None:
     """The row's target, `head.targets` numbers; None for a label that training did not show."""
-    places = {label: place for place, label in enumerate(head.labels)}
     if head.kind == "number":
         value = _value(cell)
         return None if value is None else [(value - head.mean) / head.scale]
     if head.kind == "classes":
-        place = places.get(_joined(cell))
+        place = head.places.get(_joined(cell), head.places.get(_whole(cell)))
         return None if place is None else [float(place)]
-    named = _several(cell, separator)
-    if not all(label in places for label in named):
-        return None
-    return [float(label in named) for label in head.labels]
+    found = [0.0] * head.targets
+    for label in _several(cell, separator):
+        if label not in head.places:
+            return None
+        found[head.places[label]] = 1.0
+    return found
 
 
 # -- which kind --------------------------------------------------------------------------------------
 
 
-def _kind(column: str, counts: Counter[Cell], separator: str, notes: list[str]) -> Kind:
+def _by_value(counts: Counter[Cell]) -> Counter[Cell]:
+    """Where all cells are whole numbers, each value in its shortest spelling: '1', '1.0' and '01' are '1'."""
+    values = {cell: _whole(cell) for cell in counts}
+    if None in values.values():
+        return counts
+    spelt: dict[int | None, Cell] = {}
+    found: Counter[Cell] = Counter()
+    for cell in sorted(counts, key=lambda cell: (len(cell), cell)):
+        found[spelt.setdefault(values[cell], cell)] += counts[cell]
+    return found
+
+
+def _kind(column: str, counts: Counter[Cell], separator: str, notes: list[str], as_classes: str) -> Kind:
     if any(isinstance(cell, tuple) or (separator and separator in cell) for cell in counts):
         notes.append(f"Cells of '{column}' hold several labels each, so any number of them may be right at once.")
         return "labels"
@@ -142,7 +165,7 @@ def _kind(column: str, counts: Counter[Cell], separator: str, notes: list[str]) 
         word = next(cell for cell in counts if _value(cell) is None)
         raise DatasetError(
             f"The labels in the column '{column}' mix numbers and words, such as '{number}' and '{_shown(word)}'.",
-            remedy="Mend them in the Dataset tab, or set 'Kind of label' to 'classes' to take each for a class.",
+            remedy=f"Mend them in the Dataset tab, or {as_classes} to take each for a class.",
         )
     if len(numbers) > _FEW_NUMBERS or not all(value.is_integer() for value in numbers):
         notes.append(f"The labels of '{column}' are numbers, so a number is predicted.")
@@ -154,13 +177,13 @@ def _kind(column: str, counts: Counter[Cell], separator: str, notes: list[str]) 
     return "classes"
 
 
-def _number(column: str, counts: Counter[Cell], weight: float) -> Head:
+def _number(column: str, counts: Counter[Cell], weight: float, as_classes: str) -> Head:
     values = [(value, times) for cell, times in counts.items() if (value := _value(cell)) is not None]
     if len(values) < len(counts):
         word = next(cell for cell in counts if _value(cell) is None)
         raise DatasetError(
             f"The column '{column}' is to be learnt as numbers but holds '{_shown(word)}'.",
-            remedy="Empty or mend those cells in the Dataset tab, or set 'Kind of label' to 'classes'.",
+            remedy=f"Empty or mend those cells in the Dataset tab, or {as_classes}.",
         )
     rows = sum(times for _, times in values)
     mean = sum(value * times for value, times in values) / rows
@@ -203,7 +226,7 @@ def _labels(column: str, counts: Counter[Cell], separator: str, weight: float, b
         raise _all_alike(column, counts)
     _refuse_many(column, len(present), rows)
     labels = _ordered(present)
-    weights = tuple(max(rows - present[label], 1) / present[label] for label in labels)
+    weights = tuple(rows / (2 * min(present[label], rows - 1)) for label in labels)  # one that all have: as if not
     return Head(column, "labels", labels, weight, weights if balanced else ())
 
 
@@ -236,6 +259,12 @@ def _value(cell: Cell) -> float | None:
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _whole(cell: Cell) -> int | None:
+    """A whole number that a float holds exactly."""
+    value = _value(cell)
+    return int(value) if value is not None and value.is_integer() and abs(value) < 2**53 else None
 
 
 def _several(cell: Cell, separator: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -96,4 +97,5 @@ def _named(head: Head, answer: Any) -> str:
         return head.labels[answer]
     if head.kind == "labels":
         return "; ".join(label for label, on in zip(head.labels, answer, strict=True) if on) or "(none)"
-    return f"{answer:.4g}"
+    # Targets are scaled in 32 bits, after which 0 is 2.6e-08; and + 0 makes 0 of -0.
+    return f"{round(answer, 4 - math.floor(math.log10(head.scale))) + 0:.10g}"

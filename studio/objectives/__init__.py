@@ -55,6 +55,9 @@ class Objective(Entry):
     def check(self, opened: Opened) -> None:
         """Raise DatasetError or ConfigError where it cannot learn from that data. Imports no torch."""
 
+    def check_rows(self, train: Dataset, mapping: Mapping) -> None:
+        """Raise DatasetError where it cannot learn from the rows that are left once others are held out."""
+
     def prepare(
         self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
     ) -> Prepared:

@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from studio.data.templates import Mapping
     from studio.methods import Method
 
-_HEADS_LIKE = 5  # times the rate of next-token training: heads start at random, on far fewer rows
-_FASTEST = 1e-3
+_HURRY = 5  # times the rate of next-token training: far fewer rows to learn from
+_HURRIED = 1e-3  # no method is brought above this rate; one that wants more keeps its own
 
 
 @dataclass(frozen=True)
 class PreparedLabels(Prepared):
-    """Rows with targets, and the heads these belong to."""
+    """Rows with targets, the heads these belong to, and the rate at which heads learn."""
 
     heads: tuple[Head, ...] = field(default=())
+    head_rate: float = 1e-3
 
 
 class LabelObjective(Objective):
@@ -49,6 +50,14 @@ class LabelObjective(Objective):
         "Class weights",
         help="'balanced' lets rare labels count more, each by the inverse of how often it occurs: for uneven data.",
         source="King & Zeng 2001, Logistic Regression in Rare Events Data",
+    )
+    head_learning_rate: float = setting(
+        1e-3,
+        "Learning rate of the heads",
+        gt=0,
+        le=1,
+        advanced=True,
+        help="The layers that name the labels start at random, whatever the method: they learn at a rate of their own.",
     )
     label_separator: str = setting(
         ";",
@@ -79,7 +88,10 @@ class LabelObjective(Objective):
                     raise _all_unseen(column)
 
     def learning_rate(self, method: Method) -> float:
-        return min(_FASTEST, _HEADS_LIKE * method.learning_rate)
+        return max(method.learning_rate, min(_HURRIED, _HURRY * method.learning_rate))
+
+    def check_rows(self, train: Dataset, mapping: Mapping) -> None:
+        self._heads(train, mapping)
 
     def prepare(
         self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
@@ -103,13 +115,20 @@ class LabelObjective(Objective):
             random.Random(0).shuffle(held_out)  # noqa: S311 - the first ones are scored while training: of every label
         tokens = sum(len(row.input_ids) for row in learnt)
         report = Report(sum(row.truncated for row in learnt), total - len(learnt), tokens, tokens)
-        return PreparedLabels(learnt, held_out, report, notes=notes, heads=tuple(heads))
+        return PreparedLabels(learnt, held_out, report, [], notes, tuple(heads), self.head_learning_rate)
 
     def _heads(self, train: Dataset, mapping: Mapping) -> tuple[list[Head], list[str]]:
         """As seen in the rows that are learnt from: a label that stands only among the held-out ones has no output."""
         heads, notes = [], []
         for column in self.label_columns(mapping):
-            head, said = self.head(column, count(row.get(column) for row in train.rows))
+            try:
+                head, said = self.head(column, count(row.get(column) for row in train.rows))
+            except DatasetError as error:  # the whole file was no reason to refuse it
+                raise DatasetError(
+                    f"Once rows are held out, too few labels are left to learn from. {error.problem}",
+                    remedy=f"Set 'How rows are held out' to 'stratified' and 'Column to split by' to '{column}', or "
+                    "bring more rows.",
+                ) from error
             heads.append(head)
             notes += said
         return heads, notes

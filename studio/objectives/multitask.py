@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Multitask(LabelObjective):
-    """The weighted losses of all heads over one shared model; a row counts where it has a label.
+    """The weighted mean of the heads' losses over one shared model, each the mean over an update's rows with its label.
 
     Caruana 1997, Multitask Learning; Liu et al. 2019, arXiv:1901.11504.
     """
@@ -28,7 +28,8 @@ class Multitask(LabelObjective):
         "",
         "Loss weights",
         max_length=2000,
-        help="How much each column counts, such as 'topic=1, urgency=0.5'. What is not named counts 1.",
+        help="How much each column counts in an update, however many of its rows have a label there, such as "
+        "'topic=1, urgency=0.5'. What is not named counts 1.",
     )
     numbers: str = setting(
         "",
@@ -36,6 +37,13 @@ class Multitask(LabelObjective):
         max_length=2000,
         advanced=True,
         help="Columns, with commas, whose labels are quantities though few whole numbers occur, such as stars.",
+    )
+    classes: str = setting(
+        "",
+        "Columns with classes",
+        max_length=2000,
+        advanced=True,
+        help="Columns, with commas, each of whose labels is a class though many are numbers, such as area codes.",
     )
 
     def check(self, opened: Opened) -> None:
@@ -45,7 +53,11 @@ class Multitask(LabelObjective):
                 f"Only one label column is chosen, '{columns[0]}'.",
                 remedy="Choose more of them under 'Columns' in the Dataset tab, or 'Classification' as objective.",
             )
-        named = {"Loss weights": self._weights(), "Columns with numbers": self._numbers()}
+        named = {
+            "Loss weights": self._weights(),
+            "Columns with numbers": _names(self.numbers),
+            "Columns with classes": _names(self.classes),
+        }
         for label, those in named.items():
             for column in those:
                 if column not in columns:
@@ -59,17 +71,16 @@ class Multitask(LabelObjective):
         return [column for role, column in mapping.columns.items() if role != "text"]
 
     def head(self, column: str, counts: Counter[Cell]) -> tuple[Head, list[str]]:
+        number, classes = (column in _names(those) for those in (self.numbers, self.classes))
         return settle(
             column,
             counts,
-            kind="number" if column in self._numbers() else "auto",
+            kind="classes" if classes else "number" if number else "auto",
             separator=self.label_separator,
             weight=self._weights().get(column, 1.0),
             balanced=self.class_weights == "balanced",
+            as_classes="name the column under 'Columns with classes'",
         )
-
-    def _numbers(self) -> list[str]:
-        return [name.strip() for name in self.numbers.split(",") if name.strip()]
 
     def _weights(self) -> dict[str, float]:
         found = {}
@@ -85,3 +96,7 @@ class Multitask(LabelObjective):
                     remedy="Write a column, '=' and a number above 0, with commas: topic=1, urgency=0.5",
                 )
         return found
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -26,14 +26,17 @@ def head_loss(head: Head, output: Tensor, target: Tensor) -> Tensor:
     if head.kind == "classes":
         return functional.cross_entropy(output, target[:, 0].long(), weight=weights, reduction="sum")
     if head.kind == "labels":
-        each = functional.binary_cross_entropy_with_logits(output, target, pos_weight=weights, reduction="none")
+        if weights is not None:  # n / (2 x present), from which n / (2 x absent) follows
+            weights = torch.where(target > 0, weights, weights / (2 * weights - 1))
+        each = functional.binary_cross_entropy_with_logits(output, target, weight=weights, reduction="none")
         return each.mean(dim=1).sum()
     return 0.5 * (output - target).square().sum()
 
 
 class HeadTrainer(StudioTrainer):
-    """The weighted sum of the heads' mean losses over labelled rows, divided by how many heads a row has.
+    """The weighted mean of the heads' losses, each the mean over those rows of an update that have its label.
 
+    Heads without such a row in an update do not count in it.
     The heads start at random, so the curve starts with them as they are, before the first update.
     """
 
@@ -42,8 +45,13 @@ class HeadTrainer(StudioTrainer):
     def __init__(self, **options: Any) -> None:
         self.specs: tuple[Head, ...] = options["prepared"].heads
         self._seen = {head.name: [0.0, 0] for head in self.specs}  # loss and rows since the last update
+        self._rows = torch.zeros(len(self.specs))  # with a label for each head, in the update at hand
         super().__init__(**options)
         self.args.eval_on_start = self.eval_dataset is not None
+
+    def rates(self) -> dict[str, float]:
+        factor = self.prepared.head_rate / self.args.learning_rate
+        return super().rates() | {f"heads.{name}": factor for name, _ in self.model.heads.named_parameters()}
 
     def collator(self, tokenizer: Any) -> Callable[[list[Any]], dict[str, Tensor]]:
         specs = self.specs
@@ -51,22 +59,27 @@ class HeadTrainer(StudioTrainer):
         def collate(rows: list[Any]) -> dict[str, Tensor]:
             targets = torch.tensor([row["labels"] for row in rows], dtype=torch.float32)
             present = torch.stack([~each[:, 0].isnan() for each in _by_head(specs, targets)], dim=1)
-            # 'labels' is what the loop counts: an item for each head that a row has a label for.
             labels = torch.where(present, 0, -100)
             batch = pad([row["input_ids"] for row in rows], tokenizer.pad_token_id)
             return {**batch, "targets": targets, "labels": labels}
 
         return collate
 
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
+        """Called once an update, with all its batches. One item: `summed_loss` divides by each head's own rows."""
+        self._rows = torch.stack([(batch["labels"] >= 0).sum(dim=0) for batch in batch_samples]).sum(dim=0).cpu()
+        return 1
+
     def summed_loss(self, model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
-        total, items = torch.zeros((), device=batch["targets"].device), 0
-        for head, loss, rows in self._losses(model, batch):
-            total = total + head.weight * loss
-            items += rows
+        """This batch's share in the loss of its update, which is one item."""
+        total = torch.zeros((), device=batch["targets"].device)
+        whole = sum(head.weight for head, rows in zip(self.specs, self._rows.tolist(), strict=True) if rows)
+        for (head, loss, rows), all_rows in zip(self._losses(model, batch), self._rows.tolist(), strict=True):
+            total = total + head.weight / whole * loss / max(all_rows, 1)
             seen = self._seen[head.name]
             seen[0] += float(loss.detach())
             seen[1] += rows
-        return total, items
+        return total, 1
 
     def _losses(self, model: Any, batch: dict[str, Tensor]) -> Iterator[tuple[Head, Tensor, int]]:
         outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
@@ -90,16 +103,16 @@ class HeadTrainer(StudioTrainer):
             targets.append(batch["targets"].cpu())
             step(done)
         scores: dict[str, float] = {}
-        total, items = 0.0, 0
+        total, whole = 0.0, 0.0
         for head, output, target, _ in answered(self.specs, outputs, torch.cat(targets)):
-            loss = float(head_loss(head, output, target))
+            loss = float(head_loss(head, output, target)) / len(target)
             total += head.weight * loss
-            items += len(target)
+            whole += head.weight
             found = measured(head, output, target)
             if len(self.specs) > 1:
-                found = {f"{name}_{head.name}": value for name, value in {"loss": loss / len(target), **found}.items()}
+                found = {f"{name}_{head.name}": value for name, value in {"loss": loss, **found}.items()}
             scores |= found
-        return {"loss": total / max(items, 1), **scores}
+        return {"loss": total / (whole or 1.0), **scores}
 
 
 def answered(

@@ -72,6 +72,10 @@ class StudioTrainer(Trainer):
         raise NotImplementedError
 
     # -- training --------------------------------------------------------------------------------------
+    def rates(self) -> dict[str, float]:
+        """Parameter name → factor on the learning rate, as `Method.rates` has it."""
+        return self.method.rates(self.model)
+
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = train_dataset if train_dataset is not None else self.train_dataset
@@ -106,7 +110,7 @@ class StudioTrainer(Trainer):
         return self.optimizer
 
     def _groups(self) -> list[dict[str, Any]]:
-        rates, decayed = self.method.rates(self.model), set(self.get_decay_parameter_names(self.model))
+        rates, decayed = self.rates(), set(self.get_decay_parameter_names(self.model))
         groups: dict[tuple[bool, float], list[Any]] = {}
         for name, weight in self.model.named_parameters():
             if weight.requires_grad:

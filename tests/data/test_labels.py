@@ -27,6 +27,8 @@ def head_of(cells: list[Any], **options: Any) -> Head:
         ([10, 9, 1, 9], "classes", ("1", "9", "10")),
         ([1.0, 2.0, None, math.nan], "classes", ("1", "2")),
         (["1", 1.0, 2], "classes", ("1", "2")),
+        (["1", "1.0", "01", "2", "2"], "classes", ("1", "2")),
+        (["01", "02", "11"], "classes", ("01", "02", "11")),
         ([0.5, 1, 2], "number", ()),
         (list(range(30)), "number", ()),
         (["rain; wind", "rain", "sun"], "labels", ("rain", "sun", "wind")),
@@ -79,7 +81,8 @@ def test_balanced_weights_are_inverse_to_how_often_a_label_occurs() -> None:
     head = head_of(["a"] * 6 + ["b"] * 2, balanced=True)
     assert head.balance == pytest.approx((8 / (2 * 6), 8 / (2 * 2)))
     assert sum(w * n for w, n in zip(head.balance, (6, 2), strict=True)) == pytest.approx(8)  # 1 on average
-    assert head_of([["a"], ["a", "b"], ["a"], []], balanced=True).balance == pytest.approx((1 / 3, 3))
+    assert head_of([["a"], ["a", "b"], ["a"], []], balanced=True).balance == pytest.approx((4 / 6, 4 / 2))
+    assert head_of([["a"], ["a", "b"]], balanced=True).balance == pytest.approx((1, 1))  # 'a' as if one row lacked it
 
 
 def test_a_target_for_each_kind() -> None:
@@ -91,6 +94,18 @@ def test_a_target_for_each_kind() -> None:
         None,
     )
     assert target(head_of([1.0, 4.0], kind="number"), "4", ";") == [pytest.approx(1)]
+    whole = head_of(["1", "1.0", "02"])
+    assert [target(whole, cell, ";") for cell in ("01", "1.0", "2", "3", "x")] == [[0.0], [0.0], [1.0], None, None]
+    words = head_of(["1", "1.0", "one"], kind="classes")
+    assert [target(words, cell, ";") for cell in ("1", "1.0", "01")] == [[0.0], [1.0], None]
+
+
+def test_a_remedy_names_a_setting_that_the_objective_has() -> None:
+    words = "name the column under 'Columns with classes'"
+    for kind in ("auto", "number"):
+        with pytest.raises(DatasetError) as caught:
+            settle("x", count([1.5, "good"]), kind=kind, as_classes=words)
+        assert words in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -3,27 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from studio.adapter import attach_saved
 from studio.config import RunConfig
-from studio.data.labels import Head
+from studio.data.labels import Head, Labelled, count, read_cell, settle, target
+from studio.data.tokens import Report
 from studio.errors import ConfigError, DatasetError, ModelError, StudioError
-from studio.events import EvalDone, LabelsScored, Note, StepDone
+from studio.evaluation.labelling import _named
+from studio.events import EvalDone, Failed, LabelsScored, Note, Phase, StepDone
 from studio.jobs import Jobs, create_run
 from studio.methods import methods
 from studio.models.base import load, placement
 from studio.models.catalog import locate
-from studio.models.heads import predict
+from studio.models.heads import Headed, predict
 from studio.models.tiny import tiny_tokenizer
+from studio.objectives import objectives
+from studio.objectives._labelled import LabelObjective, PreparedLabels
+from studio.objectives.classify import Classify
 from studio.preflight import check
 from studio.store import Store, wait_for_end
-from studio.training.classifying import head_loss
+from studio.training.classifying import HeadTrainer, head_loss, right_answers
+from studio.training.settings import TrainingSettings
+from studio.training.trainer import arguments
 from studio.worker import execute
 from studio.workspace import Workspace
 from tests.models.test_heads import tiny_bert
@@ -129,9 +138,8 @@ def test_several_columns_are_learnt_at_once_each_with_its_curves(
         assert last[f"eval_loss_{column}"] < first[f"eval_loss_{column}"]
         assert f"loss_{column}" in of(StepDone, events)[0].metrics
     step = of(StepDone, events)[0].metrics
-    others = 12 * (step["loss_loud"] + 0.5 * step["loss_tags"])
-    wanted = [(n * 2 * step["loss_animal"] + others) / (24 + n) for n in range(13)]  # n of 12 rows name an animal
-    assert any(step["loss"] == pytest.approx(each, rel=1e-4) for each in wanted)
+    weighted = 2 * step["loss_animal"] + step["loss_loud"] + 0.5 * step["loss_tags"]
+    assert step["loss"] == pytest.approx(weighted / 3.5, rel=1e-4)  # however many of the rows name an animal
     assert {"eval_accuracy_animal", "eval_f1_tags", "eval_mae_loud"} <= last.keys()
     (result,) = of(LabelsScored, events)
     assert [(head["name"], head["kind"]) for head in result.heads] == [
@@ -140,10 +148,9 @@ def test_several_columns_are_learnt_at_once_each_with_its_curves(
     held_out = result.heads[1]["rows"]
     assert held_out == 12 > result.heads[0]["rows"]
     weighted = sum(
-        weight * last[f"eval_loss_{head['name']}"] * head["rows"]
-        for weight, head in zip((2, 1, 0.5), result.heads, strict=True)
+        weight * last[f"eval_loss_{head['name']}"] for weight, head in zip((2, 1, 0.5), result.heads, strict=True)
     )
-    assert last["eval_loss"] == pytest.approx(weighted / sum(head["rows"] for head in result.heads), rel=1e-4)
+    assert last["eval_loss"] == pytest.approx(weighted / 3.5, rel=1e-4)
 
 
 def test_held_out_labels_that_training_lacks_are_left_out_and_said(
@@ -170,6 +177,27 @@ def held_out_labels(config: RunConfig, workspace: Workspace) -> list[str]:
     return [row["animal"] for row in held_out.rows] if held_out else []
 
 
+def test_a_class_that_is_wholly_held_out_ends_the_run_before_the_model_is_loaded(
+    workspace: Workspace, encoder: Path, labelled: Any, tiny_config: Make
+) -> None:
+    rows = sounds(20)
+    for i, row in enumerate(rows):
+        row["animal"] = "cat" if i else "unicorn"
+    base = config_for(tiny_config, labelled(rows), {"name": "classify"}, steps=1, model=str(encoder))
+    seeds = (base.model_copy(update={"seed": seed}) for seed in range(40))
+    config = next(each for each in seeds if "unicorn" in held_out_labels(each, workspace))
+    folder = create_run(workspace, check(config, workspace))
+    execute(folder, workspace)
+    events = folder.events.read_from()[0]
+    (failed,) = of(Failed, events)
+    assert failed.problem.startswith("Once rows are held out")
+    assert "'stratified' and 'Column to split by' to 'animal'" in failed.remedy
+    assert not any(phase.name.startswith("Loading") for phase in of(Phase, events))
+    stratified = {"split": "stratified", "split_column": "animal"}
+    config = config.model_copy(update={"dataset": config.dataset.model_copy(update=stratified)})
+    assert of(LabelsScored, ran(config, workspace)[0])  # as the remedy says
+
+
 @pytest.mark.parametrize(
     ("objective", "change", "kind", "said"),
     [
@@ -178,6 +206,7 @@ def held_out_labels(config: RunConfig, workspace: Workspace) -> list[str]:
         ({"name": "classify", "kind": "number"}, {}, DatasetError, "to be learnt as numbers but holds 'cat'"),
         ({"name": "multitask", "weights": "animal=much"}, {}, ConfigError, "cannot be read at 'animal=much'"),
         ({"name": "multitask", "weights": "mood=2"}, {}, ConfigError, "names 'mood'"),
+        ({"name": "multitask", "classes": "mood"}, {}, ConfigError, "'Columns with classes' names 'mood'"),
         ({"name": "multitask", "numbers": "tags"}, {}, DatasetError, "column 'tags' is to be learnt as numbers"),
     ],
 )
@@ -236,6 +265,99 @@ def test_a_checkpoint_for_guessing_masked_words_is_read_without_its_own_head(tmp
     loaded = load(locate(str(tmp_path), tmp_path, lambda *_: None), placement("float32"), writes=False)
     assert loaded.parameters == bert.num_parameters()
     assert loaded.tokenizer.model_max_length == 64  # it has no positions beyond
+
+
+def test_a_column_of_numbers_is_taken_for_classes_where_a_person_says_so() -> None:
+    multitask = objectives()["multitask"](classes="area, x", numbers="stars")  # pyright: ignore[reportCallIssue]
+    assert isinstance(multitask, LabelObjective)
+    kinds = {
+        column: multitask.head(column, count([i + 0.5 for i in range(30)] * 9))[0].kind
+        for column in ("area", "stars", "size")
+    }
+    assert kinds == {"area": "classes", "stars": "number", "size": "number"}
+
+
+def test_the_body_never_learns_slower_than_suits_its_method() -> None:
+    for name, cls in methods().items():
+        rate = Classify().learning_rate(cls())
+        assert cls.learning_rate <= rate <= max(1e-3, cls.learning_rate), name
+    assert Classify().learning_rate(methods()["full"]()) <= 3e-4
+
+
+def test_heads_learn_at_a_rate_of_their_own(tmp_path: Path) -> None:
+    trainer = head_trainer(tmp_path, learning_rate=0.1, head_rate=2e-3)
+    trainer.create_optimizer()
+    rates = {id(each): group["lr"] for group in trainer.optimizer.param_groups for each in group["params"]}
+    for name, each in learning(trainer.model).items():
+        assert rates[id(each)] == pytest.approx(2e-3 if name.startswith("heads.") else 0.1), name
+    assert trainer.optimizer.param_groups[0]["lr"] == 0.1  # the first one's is the run's curve
+
+
+def test_a_rare_label_column_counts_by_its_weight_and_accumulation_changes_nothing(tmp_path: Path) -> None:
+    gradients = []
+    for accumulation in (1, 2, 8):
+        trainer = head_trainer(tmp_path, size=8 // accumulation, gradient_accumulation_steps=accumulation)
+        trainer.add_callback(kept := _Gradients())
+        trainer.train()
+        gradients.append(kept.found)
+        (step,) = [entry for entry in trainer.state.log_history if "loss" in entry]
+        assert step["loss"] == pytest.approx((step["loss_often"] + 3 * step["loss_once"]) / 4, rel=1e-4)
+    for other in gradients[1:]:
+        torch.testing.assert_close(other, gradients[0], rtol=1e-3, atol=1e-6)
+
+
+class _Gradients(TrainerCallback):
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.found = {name: each.grad.clone() for name, each in learning(kwargs["model"]).items()}
+
+
+def learning(model: Any) -> dict[str, Any]:
+    return {name: each for name, each in model.named_parameters() if each.requires_grad}
+
+
+def head_trainer(folder: Path, *, size: int = 8, head_rate: float = 1e-3, **changes: Any) -> HeadTrainer:
+    """One update over eight rows, of which one has a label of the second head, on a body without dropout."""
+    heads = (Head("often", "classes", ("a", "b")), Head("once", "classes", ("c", "d"), weight=3.0))
+    rows = [Labelled([65 + i] * (i + 2), [i % 2, 1.0 if i == 5 else math.nan], "", False) for i in range(8)]
+    method = methods()["lora"]()
+    torch.manual_seed(0)
+    model = Headed(method.attach(tiny_bert()), heads)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    settings = TrainingSettings(
+        **{"max_steps": 1, "per_device_train_batch_size": size, "learning_rate": 1e-3} | changes
+    )
+    return HeadTrainer(
+        model=model,
+        tokenizer=tiny_tokenizer(),
+        prepared=PreparedLabels(rows, [], Report(0, 0, 0, 0), heads=heads, head_rate=head_rate),
+        listener=TrainerCallback(),
+        method=method,
+        arguments=arguments(
+            settings, rows=8, held_out=0, device="cpu", dtype="float32", seed=0, output_dir=str(folder)
+        ),
+    )
+
+
+def test_a_right_number_is_shown_as_the_cell_holds_it() -> None:
+    cells = [0, 3.25, -7.5, 12345, 0.001]
+    head, _ = settle("x", count(cells), kind="number")
+    targets = torch.tensor([target(head, read_cell(cell), ";") for cell in cells])
+    shown = [_named(head, answer) for answer in right_answers(head, targets)]
+    assert shown == ["0", "3.2", "-7.5", "12345", "0"]  # of numbers that are thousands apart
+    small, _ = settle("x", count([0, 1e-4, 3e-4]), kind="number")
+    targets = torch.tensor([target(small, "0.0001", ";"), target(small, "0", ";")])
+    assert [_named(small, answer) for answer in right_answers(small, targets)] == ["0.0001", "0"]
+
+
+def test_balanced_labels_count_one_on_average() -> None:
+    cells = [["a"], ["a", "b"], ["a"], []]
+    head, _ = settle("x", count(cells), balanced=True)
+    targets = torch.tensor([target(head, read_cell(cell), ";") for cell in cells])
+    assert float(head_loss(head, torch.zeros(4, 2), targets)) == pytest.approx(4 * math.log(2))
+    each = [float(head_loss(head, torch.zeros(1, 2), row[None])) / math.log(2) for row in targets]
+    assert each == pytest.approx([(4 / 6 + 4 / 6) / 2, (4 / 6 + 4 / 2) / 2, (4 / 6 + 4 / 6) / 2, (4 / 2 + 4 / 6) / 2])
 
 
 def test_losses_of_heads() -> None:
