@@ -21,7 +21,6 @@ from studio.config import RunConfig
 from studio.data.export import neutral
 from studio.data.library import title_of
 from studio.errors import ConfigError, StudioError
-from studio.evaluation.metrics import LABELS
 from studio.jobs import Jobs
 from studio.methods import methods
 from studio.preflight import check
@@ -30,7 +29,13 @@ from studio.workspace import Workspace
 
 PRESET = ("lora", "dora", "adalora", "ia3", "bottleneck", "full")  # ticked at first, where they exist
 TIE = 0.01  # qualities this close, relative to the better one, count as equal: held-out rows are few
-MAIN_SCORES = ("field_accuracy", "token_f1", "macro_f1", "f1", "accuracy", "r2")  # the first that was measured
+MAIN_SCORES = {
+    "field_accuracy": "Field accuracy",
+    "token_f1": "Word overlap (F1)",
+    "f1": "F1",
+    "accuracy": "Accuracy",
+    "r2": "R²",
+}
 
 
 @dataclass(frozen=True)
@@ -71,7 +76,9 @@ COLUMNS = (
         "nats",
         "low",
     ),
-    Column("score", "Task score", "How good its answers or labels are on held-out rows, from 0 to 1.", "", "high"),
+    Column(
+        "score", "Task score", "How good its answers, labels or numbers are on held-out rows; 1 is perfect.", "", "high"
+    ),
     Column("size", "Adapter", "Size on disk of what was learnt.", "MB", "low"),
 )
 
@@ -95,6 +102,7 @@ class Row:
     best_loss: float | None
     score: float | None
     score_name: str
+    score_kind: Literal["share", "number", ""]  # a share lies between 0 and 1; R² may be below 0
     size: float | None  # MB
 
 
@@ -190,7 +198,7 @@ def _row(store: Store, state: State) -> Row:
     steps = [later - earlier for earlier, later in itertools.pairwise(times)]
     losses = [point.metrics["eval_loss"] for point in points if point.step and "eval_loss" in point.metrics]
     model, saved = state.model, state.saved
-    name, score = task_score(state)
+    name, score, kind = task_score(state)
     method = str(state.config.get("method", {}).get("name", ""))
     known = methods().get(method)
     return Row(
@@ -209,6 +217,7 @@ def _row(store: Store, state: State) -> Row:
         best_loss=min(losses, default=None),
         score=score,
         score_name=name,
+        score_kind=kind,
         size=saved.size / 1e6 if saved else None,
     )
 
@@ -219,20 +228,25 @@ def _progress(state: State) -> float:
     return state.step / state.total_steps if state.total_steps else 0.0
 
 
-def task_score(state: State) -> tuple[str, float | None]:
-    """What people call the main metric of the run's task and its value, the mean over heads; None before its end."""
+def task_score(state: State) -> tuple[str, float | None, Literal["share", "number", ""]]:
+    """What people call the main metric of the run's task, its value and its kind; None before the run's end.
+
+    Of several heads, the mean of each one's main metric.
+    """
     if state.answers:
         measured = [state.answers.tuned]
     else:
         measured = [head["metrics"] for head in state.labels.heads] if state.labels else []
-    for name in MAIN_SCORES:
-        if found := [metrics[name] for metrics in measured if metrics.get(name) is not None]:
-            return LABELS.get(name, name.replace("_", " ")).partition(":")[0], statistics.fmean(found)
-    return "", None
+    mains = [next((name for name in MAIN_SCORES if metrics.get(name) is not None), "") for metrics in measured]
+    if not all(mains) or not mains:
+        return "", None, ""
+    value = statistics.fmean(metrics[name] for metrics, name in zip(measured, mains, strict=True))
+    named = " and ".join(MAIN_SCORES[name] for name in dict.fromkeys(mains))
+    return f"Mean {named}" if len(mains) > 1 else named, value, "number" if "r2" in mains else "share"
 
 
 def by_score(states: Sequence[State]) -> bool:
-    """Whether these runs give labels, which are judged by the task's score rather than by the loss."""
+    """Whether these runs give labels or numbers, which are judged by the task's score rather than by the loss."""
     return any(task_score(state)[1] is not None for state in states if state.labels)
 
 
@@ -261,24 +275,36 @@ def winner(rows: Sequence[Row], *, scored: bool = False) -> tuple[Row | None, st
     return chosen, f"{why}{f', with {left} still to come' if left else ''}."
 
 
-def remaining(states: Sequence[State], now: float) -> float | None:
-    """Seconds until the last run's end, as the time so far tells; None where nothing does yet."""
-    done = sum(map(_progress, states)) / max(len(states), 1)
-    if not done or not any(state.active for state in states):
+def remaining(states: Sequence[State], rows: Sequence[Row]) -> float | None:
+    """Seconds of training left in all; a run without a step yet counts as the usual one. None where no step is known.
+
+    `rows` are the states' own. Time spent waiting in the queue tells nothing.
+    """
+    known = [row.step_seconds for row in rows if row.step_seconds is not None]
+    if not known or not any(state.active for state in states):
         return None
-    return (now - min(state.created for state in states)) * (1 - done) / done
+    usual, total = statistics.median(known), max(state.total_steps for state in states)
+    return sum(
+        ((state.total_steps or total) - state.step) * (usual if row.step_seconds is None else row.step_seconds)
+        for state, row in zip(states, rows, strict=True)
+        if state.active
+    )
 
 
 def expected(store: Store, config: RunConfig, runs: int) -> float | None:
     """Seconds that the updates of so many runs take, as the newest run alike tells; None where there is none."""
-    training = config.training
-    alike = ("per_device_train_batch_size", "gradient_accumulation_steps")
+    steps, wanted = config.training.max_steps, _pace(config.to_dict())
     for state in store.states():
-        used = state.config.get("training", {})
-        same = state.config.get("model") == config.model and all(used.get(k) == getattr(training, k) for k in alike)
-        if same and state.status == "done" and state.step and training.max_steps:
-            return state.seconds / state.step * training.max_steps * runs
+        if steps and state.status == "done" and state.step and _pace(state.config) == wanted:
+            return state.seconds / state.step * steps * runs
     return None
+
+
+def _pace(config: dict[str, Any]) -> list[Any]:
+    """What the time of a step depends on most, the method aside."""
+    training, objective = config.get("training", {}), config.get("objective", {})
+    sizes = [training.get(name) for name in ("per_device_train_batch_size", "gradient_accumulation_steps")]
+    return [config.get("model"), *sizes, objective.get("name"), objective.get("max_length")]
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:

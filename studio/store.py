@@ -11,6 +11,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -249,9 +250,10 @@ class Store:
             view.refresh()
             return view.state
 
-    def states(self, limit: int = 100) -> list[State]:
-        """The newest runs, newest first."""
-        return [self.state(folder.id) for folder in self.workspace.run_folders()[:limit]]
+    def states(self, limit: int = 100, also: Sequence[str | None] = ()) -> list[State]:
+        """The newest runs, newest first; then those of `also` that are older and still there."""
+        ids = [folder.id for folder in self.workspace.run_folders()]
+        return [self.state(each) for each in [*ids[:limit], *(each for each in ids[limit:] if each in also)]]
 
     def points(self, run_id: str) -> list[Point]:
         """Every row of a run's curves so far. Raises RunError where there is no such run."""

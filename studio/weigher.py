@@ -24,7 +24,7 @@ from studio.workspace import RunFolder, Workspace
 if TYPE_CHECKING:
     from studio.evaluation.updates import Updates
 
-_FORMAT = 1  # of what is kept; raise it where Layer or its sentences change
+_FORMAT = 2  # of what is kept; raise it where Layer or its sentences change
 
 
 class Weigher:
@@ -86,14 +86,18 @@ def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> 
     config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8")))
     reply(doing="Loading the base model", done=0, total=0)
     found = _updates(folder, config)
-    layers, ranks = [], set()
+    layers, tokens, ranks = [], [], set()  # of new tokens only their rows learn, to which no rank was set
     for done, (name, update) in enumerate(found.items()):
         if stop():
             return
         reply(doing=f"Weighing {name}", done=done, total=len(found))
         if each := update():
-            layers.append(measured(name, each.shape, each.values, each.weight_norm))
-            ranks.add(each.rank)
+            layer = measured(name, each.shape, each.values, each.weight_norm)
+            if each.rows:
+                tokens.append(layer)
+            else:
+                layers.append(layer)
+                ranks.add(each.rank)
     if layers:
         # Some starts take twice the rank that a person set: no word on rank then.
         limits = ranks == {getattr(config.method, "r", None)}
@@ -102,6 +106,7 @@ def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> 
         title = type(config.method).title
         told = f"{title} leaves every weight of the model as it was: what it learns is added beside them."
         outcome = Anatomy(None, [], told, "There is no update of weights to weigh.")
+    outcome = replace(outcome, layers=[*tokens, *outcome.layers])
     _keep(folder, outcome)
     reply(anatomy=asdict(outcome))
 
@@ -109,12 +114,12 @@ def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> 
 def _updates(folder: RunFolder, config: RunConfig) -> Updates:
     """See `studio.evaluation.updates`: of the base as the run found it, on the CPU, for a GPU may be training."""
     from studio.models.base import load, placement
-    from studio.models.catalog import locate, structure_of
+    from studio.models.catalog import is_here, locate
 
     if not folder.adapter.is_dir():
         raise ModelError("This run saved no adapter.", remedy="Choose a run that was trained to its end.")
     models = Workspace(folder.path.parents[1]).models
-    if structure_of(config.model, models) is None:
+    if not is_here(config.model, models):
         raise ModelError(
             f"The base model '{config.model}' is not on this machine any more, and its weights are needed to compare.",
             remedy="Train it once more, which fetches it.",

@@ -98,7 +98,7 @@ CHARTS = (
     Chart("speed", "Speed", (Line("tokens_per_second", "tokens/s", width=1.5),), unit="tokens/s", always=True),
     Chart("memory", "Memory", (Line("memory", "GB", width=1.5),), unit="GB", always=True),
 )
-UNDRAWN = re.compile(r"eval_(.+_)?(perplexity|precision|recall|rmse)(_.+)?")  # said by another curve already
+UNDRAWN = re.compile(r"(?s)eval_(.+_)?(perplexity|precision|recall|rmse)(_.+)?")  # said by another curve already
 
 
 def charts(metrics: Iterable[str]) -> list[dict[str, Any]]:
@@ -116,13 +116,14 @@ def charts(metrics: Iterable[str]) -> list[dict[str, Any]]:
 def _drawn(chart: Chart, names: list[str]) -> dict[str, Any] | None:
     lines: list[dict[str, Any]] = []
     for place, line in enumerate(chart.lines):
-        matches = [match for name in names if (match := re.fullmatch(line.metric, name))]
+        matches = [match for name in names if (match := re.fullmatch(line.metric, name, re.DOTALL))]
         if chart.always and not matches:
             lines.append(_line(line, line.metric, line.name, len(lines)))  # its place in the legend is kept
         elif place == 0 and not matches:
             return None
         for match in matches:
-            lines.append(_line(line, match[0], line.name.format(*match.groups()), len(lines)))
+            title = line.name.replace("{}", match[1]) if match.groups() else line.name
+            lines.append(_line(line, match[0], title, len(lines)))
     return {**asdict(chart), "lines": lines}
 
 

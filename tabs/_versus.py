@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -66,7 +65,7 @@ def comparison_payload(store: Store, comparison: str) -> dict[str, Any]:
         "winner": best.id if best else None,
         "why": why,
         "active": any(state.active for state in states),
-        "remaining": bakeoff.remaining(states, time.time()),
+        "remaining": bakeoff.remaining(states, rows),
     }
 
 

@@ -43,15 +43,15 @@ def build(page: Page, tab: gr.Tab) -> None:
     )
 
     def refresh(run_id: str | None) -> Any:
-        choices = run_choices(page.store.states())
+        choices = run_choices(page.store.states(also=[run_id]))
         known = {key for _, key in choices}
         run_id = run_id if run_id in known else (choices[0][1] if choices else None)
         return gr.Dropdown(choices, value=run_id), *look(page, run_id)
 
     shown = [told, plot, weigh]
     running = weigh.click(said(functools.partial(weighed, page)), chooser, shown, **PRIVATE)
-    page.run.change(refresh, page.run, [chooser, *shown], cancels=[running], **QUIET)
-    tab.select(refresh, page.run, [chooser, *shown], cancels=[running], **QUIET)
+    for event, run_id in ((page.run.change, page.run), (tab.select, page.run), (chooser.input, chooser)):
+        event(refresh, run_id, [chooser, *shown], cancels=[running], **QUIET)
     chooser.input(lambda run_id: run_id, chooser, page.run, **QUIET)
 
 

@@ -90,7 +90,7 @@ def _side(name: str, label: str, hint: str) -> gr.Chatbot:
 
 def _refresh(page: Page, run_id: str | None, met: str | None) -> Any:
     """The runs that can be talked to; the one this browser looks at is chosen. Another one starts another talk."""
-    states = [state for state in page.store.states() if state.saved]
+    states = [state for state in page.store.states(also=[run_id, met]) if state.saved]
     found, known = run_choices(states), [state.id for state in states]
     chosen = next((each for each in (run_id, met) if each in known), known[0] if known else None)
     chooser = gr.Dropdown(found, value=chosen)

@@ -32,7 +32,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         overlay = _versus.panel("overlay", [])
 
     def refresh(run_id: str | None, laid: list[str]) -> Any:
-        choices = run_choices(page.store.states())
+        choices = run_choices(page.store.states(also=[run_id, *laid]))
         known = [key for _, key in choices]
         run_id = run_id if run_id in known else (known[0] if known else None)
         # A run that is not among those laid over one another was chosen since, alone.
@@ -43,7 +43,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         return run_id, [run_id, *(beside or [])], *shown(run_id, beside)
 
     def shown(run_id: str | None, beside: list[str] | None) -> Any:
-        runs = list(dict.fromkeys([run_id or "", *(beside or [])]))[: _versus.MOST_RUNS]
+        runs = list(dict.fromkeys([run_id or "", *(beside or [])]))
         one = len(runs) == 1
         return runs[0] if one else "", [] if one else runs, gr.Column(visible=one), gr.Column(visible=not one)
 

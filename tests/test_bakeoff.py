@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from studio import bakeoff
 from studio.bakeoff import Row
 from studio.config import RunConfig
 from studio.errors import ConfigError, DatasetError
-from studio.events import Done, EvalDone, LabelsScored, ModelReady, Queued, Saved, StepDone
+from studio.events import Done, EvalDone, LabelsScored, ModelReady, Queued, Saved, Started, StepDone
 from studio.jobs import Jobs
 from studio.store import Store, wait_for_end
 from studio.workspace import RunFolder, Workspace
@@ -24,7 +24,14 @@ Make = Callable[..., RunConfig]
 
 def row(method: str, **known: Any) -> Row:
     values: dict[str, Any] = dict.fromkeys(Row.__dataclass_fields__)
-    values |= {"id": method.lower(), "method": method, "status": "done", "progress": 1.0, "score_name": "Accuracy"}
+    values |= {
+        "id": method.lower(),
+        "method": method,
+        "status": "done",
+        "progress": 1.0,
+        "score_name": "Accuracy",
+        "score_kind": "share",
+    }
     return Row(**{**values, **known})
 
 
@@ -111,11 +118,17 @@ def test_a_bake_off_trains_each_method_on_the_same_rows_in_the_same_order(jobs: 
     best, why = bakeoff.winner(rows)
     assert best in rows
     assert best.method in why
-    assert bakeoff.remaining(states, time.time()) is None
+    assert bakeoff.remaining(states, rows) is None
     [(title, found)] = bakeoff.comparisons(jobs.store)
     assert found == comparison
     assert title.startswith("2 methods · tiny · rows.jsonl · ")
     assert bakeoff.expected(jobs.store, base, 2) in [pytest.approx(2 * state.seconds) for state in states]
+    longer = {"objective": {"max_length": 256}}, {"training": {"per_device_train_batch_size": 8}}
+    for other in (*longer, {"objective": {"name": "classify", "max_length": 128}}):
+        changed = tiny_config(training={"max_steps": 3}).to_dict()
+        for key, values in other.items():
+            changed[key] = values if "name" in values else changed[key] | values
+        assert bakeoff.expected(jobs.store, RunConfig.parse(changed), 2) is None
 
 
 def test_stop_ends_all_of_it(workspace: Workspace, tiny_config: Make) -> None:
@@ -150,7 +163,7 @@ def test_what_is_not_known_yet_is_none(workspace: Workspace) -> None:
     states = bakeoff.members(store, "c")
     [found] = bakeoff.table(store, states)
     assert (found.status, found.progress, found.loss, found.size) == ("queued", 0.0, None, None)
-    assert bakeoff.remaining(states, time.time()) is None
+    assert bakeoff.remaining(states, [found]) is None
     assert bakeoff.winner([found]) == (None, "")
 
 
@@ -164,32 +177,63 @@ def test_other_runs_are_not_members(workspace: Workspace) -> None:
     assert [key for _, key in bakeoff.comparisons(store)] == ["other", "mine"]
 
 
-def test_time_left_follows_what_is_done(workspace: Workspace) -> None:
-    first, second = run(workspace), run(workspace)
+def test_what_was_saved_is_told(workspace: Workspace) -> None:
+    first = run(workspace)
     ready = ModelReady(name="m", parameters=200, trainable_parameters=50, device="cpu", dtype="float32", reason="")
     for event in (ready, step(4, 4.0), Saved(step=4, size=2_000_000, peak_memory=1.5), Done()):
         first.events.append(event)
     store = Store(workspace)
-    states = bakeoff.members(store, "c")
-    began = min(state.created for state in states)
-    assert bakeoff.remaining(states, began + 60) == pytest.approx(60)
-    done = next(each for each in bakeoff.table(store, states) if each.id == first.id)
+    [done] = bakeoff.table(store, bakeoff.members(store, "c"))
     assert (done.trainable, done.share, done.size, done.memory) == (50, 25.0, 2.0, 1.5)
+
+
+def test_time_left_is_that_of_the_steps_to_come(workspace: Workspace) -> None:
+    first, second, third = run(workspace), run(workspace), run(workspace)
+    store = Store(workspace)
+
+    def left() -> float | None:
+        states = bakeoff.members(store, "c")
+        return bakeoff.remaining(states, bakeoff.table(store, states))
+
+    for event in (step(1, 50.0), step(2, 51.0), step(3, 52.0), step(4, 53.0), Done()):
+        first.events.append(event)
+    assert left() == pytest.approx(8)  # two runs of 4 steps, a second each
+    me = psutil.Process()
+    second.events.append(Started(pid=me.pid, process_started=me.create_time()))
+    for event in (step(1, 3.0), step(2, 6.0)):
+        second.events.append(event)
+    assert left() == pytest.approx(2 * 3 + 4 * 2)  # its own pace; the third's is the median of both
     second.events.append(Done())
-    assert bakeoff.remaining(bakeoff.members(store, "c"), began + 60) is None
+    third.events.append(Done())
+    assert left() is None
 
 
 def test_labels_are_judged_by_their_score(workspace: Workspace) -> None:
     folder = run(workspace)
-    heads = [{"name": name, "metrics": {"accuracy": 0.9, "macro_f1": f1}} for name, f1 in (("a", 0.4), ("b", 0.6))]
+    heads = [{"name": name, "metrics": {"accuracy": 0.9, "f1": f1}} for name, f1 in (("a", 0.4), ("b", 0.6))]
     folder.events.append(LabelsScored(heads=heads, examples=[]))
     store = Store(workspace)
     states = bakeoff.members(store, "c")
     assert bakeoff.by_score(states)
-    assert bakeoff.task_score(states[0]) == ("macro f1", 0.5)
+    assert bakeoff.task_score(states[0]) == ("Mean F1", 0.5, "share")
     one, other = row("One", loss=0.1, score=0.5), row("Other", loss=0.2, score=0.7)
     assert bakeoff.winner([one, other], scored=True)[0] == other
     assert bakeoff.winner([one, other])[0] == one
+
+
+@pytest.mark.parametrize(
+    ("heads", "told"),
+    [
+        ([{"mae": 1.0, "rmse": 2.0, "r2": -0.5}], ("R²", -0.5, "number")),
+        ([{"accuracy": 0.9, "f1": 0.8}, {"mae": 1.0, "r2": 0.2}], ("Mean F1 and R²", 0.5, "number")),
+        ([{"accuracy": 0.9, "f1": 0.8}], ("F1", 0.8, "share")),
+        ([], ("", None, "")),
+    ],
+)
+def test_every_head_counts_once(workspace: Workspace, heads: list[dict[str, float]], told: Any) -> None:
+    run(workspace).events.append(LabelsScored(heads=[{"metrics": each} for each in heads], examples=[]))
+    [state] = bakeoff.members(Store(workspace), "c")
+    assert bakeoff.task_score(state) == (*told[:1], told[1] if told[1] is None else pytest.approx(told[1]), *told[2:])
 
 
 # -- the winner ------------------------------------------------------------------------------------------

@@ -105,6 +105,25 @@ def test_a_base_whose_vocabulary_grew_is_grown_again(weigher: Weigher, run: RunF
     assert [(layer.kind, layer.shape, layer.rank99) for layer in changed] == [("model.embed_tokens", [260, 64], 1)]
 
 
+def test_the_rows_of_new_tokens_say_nothing_of_the_rank(weigher: Weigher, run: RunFolder, tiny_config: Config) -> None:
+    model, terms = tiny_model(), ["the number is", "say"]
+    extend(model, tiny_tokenizer(), terms)
+    attached = Lora(r=4).attach(model)
+    torch.manual_seed(0)
+    for name, weight in attached.named_parameters():
+        if "lora_B" in name:
+            weight.data[:, :1] = 0.01 * torch.randn(len(weight), 1)
+        elif weight.requires_grad and "token" in name:
+            weight.data += torch.randn_like(weight)
+    save(attached, run.adapter, remembered(terms))
+    found = weighed(weigher, run)[1]
+    assert found.rank == 4
+    assert "in 14 of 14 layers" in found.sentence
+    assert "embed_tokens" not in found.sentence
+    assert "lower it to 1" in found.advice
+    assert [layer.rank99 for layer in found.layers if layer.kind == "model.embed_tokens"] == [2]
+
+
 def test_a_run_without_an_adapter_is_refused(weigher: Weigher, workspace: Workspace, tiny_config: Config) -> None:
     folder = workspace.new_run("none")
     tiny_config().save(folder.config)

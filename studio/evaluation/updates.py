@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ class Update:
     weight_norm: float  # ‖W before‖, Frobenius
     values: Tensor
     rank: int | None  # of the two factors that ΔW is the product of; None: it is no such product
+    rows: bool = False  # only the rows of new tokens learnt
 
 
 Updates = dict[str, Callable[[], Update | None]]
@@ -49,6 +50,8 @@ def updates(model: Any, adapter: Path) -> Updates:
 
 @torch.no_grad()
 def _of_layer(layer: Any) -> Update | None:
+    from peft.tuners.trainable_tokens import TrainableTokensLayer
+
     base: nn.Module = layer.base_layer
     before: Tensor = base.weight.data  # pyright: ignore[reportAssignmentType]
     if factors := _factors(layer):
@@ -61,7 +64,7 @@ def _of_layer(layer: Any) -> Update | None:
         return None
     finally:
         base.weight.data = before
-    return _difference(before, after)
+    return replace(_difference(before, after), rows=isinstance(layer, TrainableTokensLayer))
 
 
 def _merged(layer: Any) -> Any:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from studio.config import RunConfig
 from studio.events import (
     AnswersScored,
@@ -87,6 +89,15 @@ def test_a_metric_that_no_chart_is_made_for_has_its_own() -> None:
     drawn = lines(charts(["eval_surprise", "load_balance"]))
     assert drawn["other-eval_surprise"] == [("eval_surprise", "held-out surprise")]
     assert drawn["other-load_balance"] == [("load_balance", "load balance")]
+
+
+@pytest.mark.parametrize("column", ["{b}", "{}", "{0.x}", "two\nlines", "100 % {"])
+def test_a_column_may_have_any_name(column: str) -> None:
+    found = charts([f"eval_loss_{column}", f"eval_r2_{column}", f"eval_rmse_{column}", f"{column}_other"])
+    names = {chart["key"]: [line["name"] for line in chart["lines"]] for chart in found}
+    assert (names["task-eval-loss"], names["task-r2"]) == ([column], [column])
+    assert not any("rmse" in key for key in names)
+    assert names[f"other-{column}_other"] == [f"{column} other"]
 
 
 def test_colours_of_the_charts_are_in_the_style_sheet() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,13 +14,17 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
+from studio import preflight
 from studio.config import RunConfig
-from studio.errors import RunError
+from studio.data import changes, library
+from studio.data.draft import Draft
+from studio.data.templates import Mapping
+from studio.errors import ConfigError, DatasetError, RunError
 from studio.events import Done, EvalDone, Failed, Saved, StepDone
 from studio.jobs import Jobs
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace
-from tabs import _versus, compare
+from tabs import _versus, adapter, chat, compare, curves
 from tabs._form import ConfigForm
 
 
@@ -98,7 +105,8 @@ def test_a_long_curve_is_thinned_and_keeps_its_peak() -> None:
 def test_no_other_file_can_be_asked_for(client: TestClient, workspace: Workspace) -> None:
     known = run(workspace, "lora", 1.0).id
     assert client.get("/studio/overlay", params={"run": [known, "../../etc"]}).status_code == 404
-    assert client.get("/studio/overlay", params={"run": [known] * 50}).status_code == 422
+    assert client.get("/studio/overlay", params={"run": [known] * 12}).status_code == 200
+    assert client.get("/studio/overlay", params={"run": [known] * 13}).status_code == 422
     assert client.get("/studio/overlay").status_code == 422
 
 
@@ -112,7 +120,7 @@ def test_a_winner_goes_into_the_form_as_it_ran(page: Any, workspace: Workspace) 
     config = RunConfig.parse(wanted)
     assert (config.comparison, config.method_name, source) == ("", "full", "customer_messages")
     with gr.Blocks():
-        form = ConfigForm(lambda _: "", lambda: None)
+        form = ConfigForm(lambda _: "", lambda: None, gr.Textbox(render=False))
     values = form.values(config)
     assert len(values) == len(form.components())
     shown = [part.value if isinstance(value, dict) else value
@@ -128,6 +136,73 @@ def test_a_click_leads_to_one_runs_curves_or_to_all(page: Any, workspace: Worksp
     assert (chosen, laid) == (one.id, [one.id, other.id])
     with pytest.raises(RunError):
         compare._act(page, click(action="use", run="../x"))
+
+
+def test_of_too_many_runs_the_winner_and_some_are_laid(
+    page: Any, workspace: Workspace, client: TestClient, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ids = [run(workspace, "lora", 2.0 - number / 20).id for number in range(15)]
+    _, _, chosen, laid, _ = compare._act(page, click(action="overlay", runs=ids))
+    assert laid == [ids[-1], *ids[:11]]
+    assert chosen == ids[-1]
+    assert "12 of 15 are shown" in capsys.readouterr().out
+    assert client.get("/studio/overlay", params={"run": laid}).status_code == 200
+
+
+def test_it_is_said_that_a_new_run_would_read_other_rows(
+    page: Any, workspace: Workspace, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "mine.csv").write_text("prompt,completion,better\na,b,c\nd,e,f\n")
+    name = library.add(workspace, tmp_path / "mine.csv", "mine.csv")
+    folder = workspace.new_run("lora")
+    asked = RunConfig.parse({"model": "tiny", "dataset": {"source": name}, "comparison": "c"})
+    preflight.check(asked, workspace).save(folder.config)
+
+    def said() -> str:
+        compare._act(page, click(action="use", run=folder.id))
+        return html.unescape(capsys.readouterr().out)
+
+    assert said() == ""
+    used = library.look(name, workspace).version
+    library.set_mapping(workspace, name, Mapping("prompt_completion", {"prompt": "prompt", "completion": "better"}))
+    assert "read the columns of 'mine' otherwise" in said()
+    draft = Draft(library.own(workspace, name))
+    draft.do(lambda table: changes.edit(table, 0, "better", "x"), "me")
+    assert f"used version {used} of 'mine'; a new run uses the current one, {draft.save('me').key}." in said()
+    library.remove(workspace, name)
+    with pytest.raises(DatasetError, match="no data set"):
+        said()
+
+
+def test_settings_that_no_later_studio_reads_are_refused(page: Any, workspace: Workspace) -> None:
+    folder = run(workspace, "lora", 1.0)
+    folder.config.write_text(json.dumps({"method": {"name": "forgotten"}}))
+    with pytest.raises(ConfigError, match="forgotten"):
+        compare._act(page, click(action="use", run=folder.id))
+
+
+@pytest.mark.filterwarnings("ignore:The value passed into gr.Dropdown")  # it looks for the list as one choice
+def test_runs_older_than_the_list_are_kept(jobs: Jobs, workspace: Workspace) -> None:
+    """A bake-off may be followed by any number of runs."""
+    folders = [run(workspace, "lora", 1.0) for _ in range(103)]
+    *_, older, old = sorted((each.id for each in folders), reverse=True)
+    with gr.Blocks() as blocks, gr.Tabs() as tabs:
+        states = {name: gr.State() for name in ("run", "source", "wanted", "overlay")}
+        page: Any = SimpleNamespace(workspace=workspace, store=jobs.store, weigher=None, tabs=tabs, **states)
+        for module in (curves, adapter):
+            with gr.Tab(module.TITLE) as tab:
+                module.build(page, tab)
+    handlers: dict[str, Any] = {f"{each.fn.__module__}.{each.name}": each.fn for each in blocks.fns.values() if each.fn}
+    chooser, others, alone, laid, *_ = handlers["tabs.curves.refresh"](old, [old, older])
+    assert (chooser.value, others.value, alone, laid) == (old, [older], "", [old, older])
+    assert {old, older} <= {key for _, key in chooser.choices}
+    assert handlers["tabs.adapter.refresh"](old)[0].value == old
+    assert chat._refresh(page, old, None)[0].value == old
+    shutil.rmtree(workspace.run(old).path)
+    newest = max(each.id for each in folders)
+    assert handlers["tabs.curves.refresh"](old, [])[0].value == newest
+    assert handlers["tabs.adapter.refresh"](old)[0].value == newest
+    assert chat._refresh(page, old, None)[0].value == newest
 
 
 def test_the_table_can_be_taken_away(page: Any, workspace: Workspace) -> None:
