@@ -21,7 +21,7 @@ from studio.workspace import Workspace, default_root
 from tabs._form import ConfigForm
 from tabs._layers import picked, short, shown
 from tabs._live import script
-from tabs._shared import PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
 from tabs._terms import offer as offer_terms
 
 TITLE = "Train"
@@ -142,7 +142,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     # 'once', the default, drops what the tree asks the moment its last answer arrives.
     layers.click(pick, fields, [layers, *pickers.values()], **QUIET, trigger_mode="multiple")
     start.click(said(begin), fields, [page.run, page.tabs], **PRIVATE)
-    page.wanted.change(take, page.wanted, [*fields, page.wanted], **QUIET)
+    page.wanted.change(said(take), page.wanted, [*fields, page.wanted], **HEARD)
     tab.select(arrive, [page.source, source], [source, page.source, old], **QUIET).then(plan, fields, planned, **QUIET)
 
 
