@@ -58,3 +58,12 @@ def test_a_runs_layers_are_weighed_and_each_shows_its_spectrum(
     go(page, "Adapter")
     expect(told).to_contain_text("99 % of the update")
     expect(page.locator("#adapter-weigh")).to_be_hidden()
+
+    train(studio, RunConfig.parse(config | {"training": training}), tmp_path)  # another run has figures of its own
+    go(page, "Start")
+    go(page, "Adapter")
+    for which, weighed in (("last", True), ("first", False), ("last", True)):
+        page.locator("#adapter-run input").click()
+        getattr(page.get_by_role("option"), which).click()
+        expect(told).to_contain_text("The rank was 4" if weighed else "Press “Weigh the adapter”")
+        expect(page.locator("#adapter-weigh")).to_be_visible(visible=not weighed)
