@@ -91,6 +91,8 @@ def _own(model: Any, method: Any, weights: dict[str, Any]) -> Any:
 def _peft(model: Any, folder: Path, weights: dict[str, Any], *, trainable: bool) -> Any:
     import peft
 
+    from studio.methods._start import hold
+
     try:
         config = peft.PeftConfig.from_pretrained(str(folder))
     except (OSError, ValueError, TypeError) as error:
@@ -108,6 +110,8 @@ def _peft(model: Any, folder: Path, weights: dict[str, Any], *, trainable: bool)
         )
     _compare(weights, peft.get_peft_model_state_dict(attached, save_embedding_layers=False))
     peft.set_peft_model_state_dict(attached, weights)
+    if trainable:
+        hold(attached)
     return attached
 
 

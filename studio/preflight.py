@@ -98,6 +98,11 @@ def _check_method(config: RunConfig) -> None:
         raise ConfigError(
             f"{config.method.title} does not work with gradient checkpointing.", remedy="Switch one of them off."
         )
+    if config.method.dtype == "float32" and config.training.dtype in ("bfloat16", "float16"):
+        raise ConfigError(
+            f"{config.method.title} hardly learns in {config.training.dtype}, where small updates are lost.",
+            remedy="Set 'Number format' to auto; a GPU computes in bfloat16 all the same.",
+        )
 
 
 def _check_split(config: RunConfig, columns: tuple[str, ...]) -> None:

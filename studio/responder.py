@@ -132,7 +132,10 @@ class _Model:
         located = locate(config.model, workspace.models, lambda *_: None)
         reply(phase=f"Loading {located.title}")
         loaded = load(
-            located, placement(config.number_format), config.method.quantization(), writes=config.objective.writes
+            located,
+            placement(config.number_format),
+            config.method.quantization(config.number_format),
+            writes=config.objective.writes,
         )
         if config.objective.writes:
             use_template(loaded.tokenizer, getattr(config.objective, "chat_template", "auto"))

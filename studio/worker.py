@@ -107,7 +107,7 @@ class Job:
         place = placement(self.config.number_format)
         for text in self.config.method.notes(place.device):
             self.events.append(Note(text=text))
-        return load(located, place, self.config.method.quantization(), writes=self.config.objective.writes)
+        return load(located, place, self.config.method.quantization(place.dtype), writes=self.config.objective.writes)
 
     def _fetched(self, name: str, done: float, total: float) -> None:
         self.progress(name, done / 1e6, total / 1e6, "MB")

@@ -86,7 +86,8 @@ class Group:
     ) -> None:
         self.facts = [fact for fact in facts(cls) if fact.name not in skip]
         self.widgets: dict[str, Component] = dict(own or {})
-        usual = [fact for fact in self.facts if not fact.advanced]
+        picks = getattr(cls, "picks", "")  # methods inherit the setting that names layers, so it would come first
+        usual = sorted((fact for fact in self.facts if not fact.advanced), key=lambda fact: fact.name == picks)
         advanced = [fact for fact in self.facts if fact.advanced]
         self._row(usual)
         if advanced:

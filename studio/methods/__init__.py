@@ -42,8 +42,8 @@ class Method(Entry):
     writes_only: ClassVar[bool] = False  # cannot learn on a model that only reads, as classification has
     checkpoints: ClassVar[bool] = True  # learns the same where activations are computed anew
 
-    def quantization(self) -> Any | None:
-        """The transformers quantization config the base is loaded with; None: as it is."""
+    def quantization(self, dtype: Any = "auto") -> Any | None:
+        """The transformers quantization config the base is loaded with, to compute in `dtype`; None: as it is."""
         return None
 
     def check(self, structure: Structure) -> None:

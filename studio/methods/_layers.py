@@ -64,11 +64,15 @@ def names_for(chosen: Collection[str], layers: Collection[str]) -> str:
 
 
 def check_rank(r: int, chosen: Layers) -> None:
-    """Raise ConfigError for a rank above a layer's width: it learns nothing more than the width itself would."""
-    if not chosen:
+    """Raise ConfigError for a rank above a layer's width: it learns nothing more than the width itself would.
+
+    Gates with a single output do not count: they stand beside layers that take the rank.
+    """
+    widths = {layer: min(shape) for layer, shape in chosen.items() if min(shape) > 1}
+    if not widths:
         return
-    narrowest = min(chosen, key=lambda layer: min(chosen[layer]))
-    width = min(chosen[narrowest])
+    narrowest = min(widths, key=lambda layer: widths[layer])
+    width = widths[narrowest]
     if r > width:
         raise ConfigError(
             f"'Rank' is {r}, but {narrowest} is only {width} wide.", remedy=f"Lower it to {width} or less."

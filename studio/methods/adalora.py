@@ -125,7 +125,7 @@ class Adalora(Targeted):
     def after_step(self, model: Any, step: int) -> dict[str, float]:
         if model.base_model.peft_config["default"].total_step != _NEVER:
             _allocate(model, step)
-        ranks = [int(weight.count_nonzero()) for name, weight in model.named_parameters() if ".lora_E." in name]
+        ranks = _ranks(model)
         return {"average_rank": sum(ranks) / len(ranks)}
 
 
@@ -141,6 +141,15 @@ def _allocate(model: Any, step: int) -> None:
     config.rank_pattern = model.kept_ranks
     model.base_model.update_and_allocate(step)
     model.kept_ranks, config.rank_pattern = config.rank_pattern, None
+
+
+def _ranks(model: Any) -> list[int]:
+    """The rank that each layer has kept: all of it, however small its E, until the first is taken."""
+    loaded = not hasattr(model, "kept_ranks")
+    if not loaded and model.kept_ranks:
+        return [sum(kept) for kept in model.kept_ranks.values()]
+    entries = [weight for name, weight in model.named_parameters() if ".lora_E." in name]
+    return [int(weight.count_nonzero()) if loaded else len(weight) for weight in entries]
 
 
 def _overlap(model: Any) -> Any:

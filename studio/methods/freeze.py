@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 from studio.catalog import plain
 from studio.errors import ConfigError
 from studio.methods import Method
-from studio.models.structure import Structure
+from studio.models.structure import Structure, is_embedding
 from studio.settings import setting
 
-_EMBEDDINGS = ("embed", "wte", "wpe", "lm_head", "shared")
 _NORMS = ("norm", "ln_")
 
 
@@ -78,9 +77,9 @@ class Freeze(Method):
         last = tuple(blocks[len(blocks) - self.last_blocks :])
         chosen = {name for name in names if last and (name.startswith(last) or _ends(name, blocks))}
         if self.embeddings:
-            chosen |= {name for name, shape in names.items() if len(shape) == 2 and _is(name, _EMBEDDINGS)}
+            chosen |= {name for name, shape in names.items() if len(shape) == 2 and is_embedding(name)}
         if self.norms:
-            chosen |= {name for name in names if _is(name, _NORMS)}
+            chosen |= {name for name in names if _is_norm(name)}
         for pattern in filter(None, map(str.strip, self.pattern.split(","))):
             chosen |= _named(pattern, names)
         if not chosen:
@@ -107,13 +106,13 @@ class Freeze(Method):
         return InPlace(model, plain(self))
 
 
-def _is(name: str, signs: tuple[str, ...]) -> bool:
-    return any(sign in name.lower() for sign in signs)
+def _is_norm(name: str) -> bool:
+    return any(sign in name.lower() for sign in _NORMS)
 
 
 def _ends(name: str, blocks: list[str]) -> bool:
     """Whether that is the norm behind the last block."""
-    return _is(name, _NORMS) and not _is(name, _EMBEDDINGS) and not name.startswith(tuple(blocks))
+    return _is_norm(name) and "embed" not in name.lower() and not name.startswith(tuple(blocks))
 
 
 def _named(pattern: str, names: dict[str, tuple[int, ...]]) -> set[str]:

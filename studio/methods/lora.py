@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 from studio.errors import ConfigError
 from studio.methods._layers import ALL_LINEAR, Layers, check_rank, chosen_layers
-from studio.methods._start import begin
 from studio.methods._targeted import Targeted
 from studio.models.structure import Structure
 from studio.settings import setting
@@ -66,7 +65,8 @@ class Lora(Targeted):
         "Ranks by layer",
         advanced=True,
         max_length=2000,
-        help="Other ranks for some layers, such as 'q_proj=8, down_proj=32'. Alpha / rank stays the same.",
+        help="Other ranks for some layers, such as 'q_proj=8, down_proj=32'. Alpha / rank stays the same; where "
+        "rank-stabilised, alpha does.",
         source="Biderman et al. 2024, arXiv:2405.09673, section 5: which layers need more",
     )
     loraplus_lr_ratio: float = setting(
@@ -108,13 +108,15 @@ class Lora(Targeted):
                 remedy="Set 'Start' to default, or choose LoRA.",
             )
 
-    def trainable(self, structure: Structure) -> int:
+    def trainable(self, structure: Structure) -> int | None:
+        if structure.experts():
+            return None  # peft lets those of some models learn, too
         layers = chosen_layers(self.target_modules, structure.linear())
         ranks = dict.fromkeys(layers, self.r)
         for name, rank in reversed(self._ranks(layers).items()):  # the first that means a layer has its say
             ranks |= dict.fromkeys(chosen_layers(name, layers), rank)
         # The shape's first entry is the layer's outputs, of which DoRA learns the lengths.
-        return sum(self._halves * ranks[name] * sum(shape) + self.use_dora * shape[0] for name, shape in layers.items())
+        return sum(ranks[name] * sum(shape) + self.use_dora * shape[0] for name, shape in layers.items())
 
     def peft_config(self, layers: Layers, steps: int) -> Any:
         from peft import LoraConfig
@@ -122,6 +124,7 @@ class Lora(Targeted):
         halves = self._halves
         alpha = self.lora_alpha * halves ** (0.5 if self.use_rslora else 1)  # the scale is that of one half
         ranks = {re.escape(name): halves * rank for name, rank in self._ranks(layers).items()}
+        scaled = {} if self.use_rslora else ranks  # there alpha stays, and each rank's root divides it
         start: Any = True if self.init_lora_weights == "default" or halves == 2 else self.init_lora_weights
         return LoraConfig(
             r=halves * self.r,
@@ -129,7 +132,7 @@ class Lora(Targeted):
             lora_dropout=self.lora_dropout,
             init_lora_weights=start,
             rank_pattern=ranks,
-            alpha_pattern={name: alpha * rank / (halves * self.r) for name, rank in ranks.items()},
+            alpha_pattern={name: alpha * rank / (halves * self.r) for name, rank in scaled.items()},
             use_rslora=self.use_rslora,
             use_dora=self.use_dora,
         )
@@ -137,6 +140,8 @@ class Lora(Targeted):
     def attach(self, model: Any, steps: int = 0) -> Any:
         attached = super().attach(model, steps)
         if self._halves == 2:
+            from studio.methods._start import begin
+
             begin(attached, self.init_lora_weights)
         return attached
 

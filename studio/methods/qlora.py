@@ -5,13 +5,19 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import logging
+import platform
+import shutil
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from studio.errors import ConfigError
 from studio.methods._layers import Layers
 from studio.methods.lora import Lora
 from studio.settings import setting
+
+# Of what torch calls CUDA: NVIDIA's drivers, Jetson's, those of Windows' Linux, AMD's.
+_SIGNS_OF_A_GPU = ("/proc/driver/nvidia", "/dev/nvidiactl", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd")
 
 
 class Qlora(Lora):
@@ -49,7 +55,7 @@ class Qlora(Lora):
         source="Dettmers et al. 2023, arXiv:2305.14314, section 3",
     )
 
-    def quantization(self) -> Any:
+    def quantization(self, dtype: Any = "auto") -> Any:
         """See Method. Raises ConfigError where bitsandbytes is missing or does not load."""
         _require_bitsandbytes(importlib.import_module)
         import torch
@@ -65,11 +71,13 @@ class Qlora(Lora):
             load_in_4bit=True,
             bnb_4bit_quant_type=self.bnb_4bit_quant_type,
             bnb_4bit_use_double_quant=self.bnb_4bit_use_double_quant,
-            bnb_4bit_compute_dtype=getattr(torch, placement("auto").dtype),
+            bnb_4bit_compute_dtype=getattr(torch, placement(dtype).dtype),
         )
 
     def check_machine(self) -> None:
         _require_bitsandbytes(importlib.util.find_spec)
+        if self._reads_back_eight_bits and not _may_have_a_gpu():
+            raise _no_dora()
 
     def check_layers(self, layers: Layers) -> None:
         if self._halves == 2:
@@ -86,21 +94,39 @@ class Qlora(Lora):
         """
         if not getattr(model, "is_quantized", False):
             raise ConfigError("QLoRA needs a quantised base.", remedy="Load the model with the method's quantization.")
-        if self.bits == "8" and self.use_dora and model.device.type != "cuda":
-            raise ConfigError(
-                "DoRA cannot read 8-bit weights back on this device.", remedy="Switch DoRA off, or set 'Bits' to 4."
-            )
+        if self._reads_back_eight_bits and model.device.type != "cuda":
+            raise _no_dora()
         return super().attach(model, steps)
 
     def notes(self, device: str) -> list[str]:
         if device == "cuda":
-            return ["The optimizer paged_adamw_8bit moves its state to main memory when the GPU's is full."]
-        return [
+            return ["Choose the optimizer paged_adamw_8bit to have its state in main memory when the GPU's is full."]
+        told = [
             f"QLoRA in {self.bits} bits runs on this device, but it is made for NVIDIA GPUs: here it is slower than "
-            "LoRA, and with small models it saves no peak memory.",
-            "Small models lose by rounding: at 135 million parameters, 4 bits cost about 0.65 nats of loss before "
-            "training. LoRA is the better choice here unless the model would not fit otherwise.",
+            "LoRA, and with small models it saves no peak memory."
         ]
+        if self.bits == "4":
+            told.append(
+                "Small models lose by rounding: at 135 million parameters, 4 bits cost about 0.65 nats of loss before "
+                "training. LoRA is the better choice here unless the model would not fit otherwise."
+            )
+        return told
+
+    @property
+    def _reads_back_eight_bits(self) -> bool:
+        return self.bits == "8" and self.use_dora
+
+
+def _no_dora() -> ConfigError:
+    return ConfigError(
+        "DoRA cannot read 8-bit weights back on this device.", remedy="Switch DoRA off, or set 'Bits' to 4."
+    )
+
+
+def _may_have_a_gpu() -> bool:
+    """False only where torch could find none; a driver without a GPU counts."""
+    there = any(Path(sign).exists() for sign in _SIGNS_OF_A_GPU)
+    return there or platform.system() == "Windows" or shutil.which("nvidia-smi") is not None
 
 
 def _require_bitsandbytes(find: Callable[[str], object]) -> None:

@@ -44,7 +44,7 @@ def placement(dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto")
     """The best device there is, and `dtype` or the best one for that device."""
     device = _device()
     if dtype != "auto":
-        return Placement(device, dtype, f"{dtype} as chosen, on {_NAMES[device]}.")
+        return Placement(device, dtype, f"{dtype} as the run asks for, on {_NAMES[device]}.")
     chosen, reason = _AUTO[device]()
     return Placement(device, chosen, reason)
 

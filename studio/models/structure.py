@@ -8,7 +8,8 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 
-_NOT_LINEAR = ("embed", "wte", "wpe", "lm_head", "shared", "norm", "ln_")
+_EMBEDDING = re.compile(r"embed_.*|.*embed(ding)?s?|wte|wpe|lm_head|shared", re.IGNORECASE)  # a layer's own name
+_EXPERT = re.compile(r"(.*\.)experts\.(\d+\.|[^.]+$)")  # one of many, or all of them in one weight
 _NUMBER = re.compile(r"(.*?\.|)(\d+)\.")  # what stands before the first number of a name, and that number
 _LONGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
 
@@ -20,13 +21,22 @@ class Structure:
     weights: dict[str, tuple[int, ...]]
 
     def linear(self) -> dict[str, tuple[int, int]]:
-        """Layer name → shape of each linear layer, embeddings and the output layer left out."""
+        """Layer name → shape of each linear layer, embeddings and the output layer left out.
+
+        So are experts and the router beside them: transformers holds those as parameters, not as linear layers.
+        """
+        experts = self.experts()
+        routers = {f"{before}{name}" for before in experts.values() for name in ("gate", "router")}
         found = {}
         for name, shape in self.weights.items():
             layer, _, last = name.rpartition(".")
-            if last == "weight" and len(shape) == 2 and not any(part in layer.lower() for part in _NOT_LINEAR):
+            if last == "weight" and len(shape) == 2 and not (is_embedding(name) or name in experts or layer in routers):
                 found[layer] = (shape[0], shape[1])
         return found
+
+    def experts(self) -> dict[str, str]:
+        """Weight name of each expert → what its name begins with, such as 'model.layers.0.mlp.'."""
+        return {name: expert[1] for name in self.weights if (expert := _EXPERT.match(name))}
 
     def blocks(self) -> list[str]:
         """What the names of each block's weights begin with, in order, such as 'model.layers.0.'; [] for none.
@@ -42,6 +52,11 @@ class Structure:
             return []
         group = max(groups, key=lambda each: len(groups[each]))
         return [f"{group}{number}." for number in sorted(groups[group])]
+
+
+def is_embedding(name: str) -> bool:
+    """Whether a weight of that name holds vectors of tokens or positions, or is the output layer's."""
+    return _EMBEDDING.fullmatch(name.split(".")[-2:][0]) is not None
 
 
 def read_structure(folder: Path) -> Structure | None:

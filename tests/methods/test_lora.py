@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from studio.adapter import attach_saved, save
 from studio.errors import ConfigError
+from studio.methods import qlora
 from studio.methods._layers import linear_layers
 from studio.methods.dora import Dora
 from studio.methods.lora import Lora
@@ -23,6 +25,14 @@ from studio.models.tiny import tiny_model, tiny_shapes
 TINY = Located(None, "Tiny", "tiny")
 IDS = torch.tensor([[1, 87, 85, 71, 84, 201, 74, 75, 2, 201]] * 2)
 pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def adapted(model: Any) -> set[str]:
@@ -122,6 +132,26 @@ def test_dora_on_eight_bits_is_refused_where_it_cannot_run() -> None:
         method.attach(load(TINY, where, method.quantization()).model)
 
 
+@pytest.mark.parametrize("driver", [False, True])
+def test_it_is_refused_before_anything_is_loaded_only_where_no_gpu_can_be(
+    driver: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(qlora, "_SIGNS_OF_A_GPU", (str(tmp_path / "none"), *([str(tmp_path)] * driver)))
+    Qlora(bits="8").check_machine()
+    Qlora(bits="4", use_dora=True).check_machine()
+    if driver or sys.platform == "win32":
+        Qlora(bits="8", use_dora=True).check_machine()
+    else:
+        with pytest.raises(ConfigError, match="DoRA cannot read 8-bit weights"):
+            Qlora(bits="8", use_dora=True).check_machine()
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float32"])
+def test_what_is_unpacked_is_computed_in_the_runs_number_format(dtype: str) -> None:
+    assert Qlora().quantization(dtype).bnb_4bit_compute_dtype == getattr(torch, dtype)
+
+
 def test_without_bitsandbytes_qlora_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)  # what Python itself takes for "not importable"
     with pytest.raises(ConfigError, match="pip install bitsandbytes"):
@@ -130,24 +160,28 @@ def test_without_bitsandbytes_qlora_says_what_to_install(monkeypatch: pytest.Mon
 
 def test_qlora_is_honest_about_cpus() -> None:
     assert any("0.65 nats" in note for note in Qlora().notes("cpu"))
-    assert any("paged_adamw_8bit" in note for note in Qlora().notes("cuda"))
+    assert not any("4 bits" in note for note in Qlora(bits="8").notes("cpu"))
+    assert any("Choose the optimizer paged_adamw_8bit" in note for note in Qlora().notes("cuda"))
 
 
 # -- starts, ranks by layer, LoRA+ ------------------------------------------------------------------------
 
 
-@torch.enable_grad()
-def tuned(method: Lora, base: Any, steps: int = 4) -> tuple[Any, list[float]]:
+def tuned(method: Lora, base: Any, steps: int = 4, weight_decay: float = 0.0) -> tuple[Any, list[float]]:
     """`base` with `method` attached and trained a little, and its losses."""
     torch.manual_seed(0)
-    model = method.attach(base)
+    return trained(method.attach(base), method, steps, weight_decay)
+
+
+@torch.enable_grad()
+def trained(model: Any, method: Lora, steps: int = 4, weight_decay: float = 0.0) -> tuple[Any, list[float]]:
     rates = method.rates(model)
     groups = [
         {"params": [each], "lr": 1e-3 * rates.get(name, 1.0)}
         for name, each in model.named_parameters()
         if each.requires_grad
     ]
-    optimizer = torch.optim.AdamW(groups, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(groups, weight_decay=weight_decay)
     losses = []
     for _ in range(steps):
         loss = model(input_ids=IDS, labels=IDS).loss
@@ -198,14 +232,50 @@ def test_it_learns_just_as_where_peft_takes_the_start_off_the_base(start: Any, r
     assert losses == pytest.approx(expected, rel=2e-2)
 
 
-def test_of_what_a_start_takes_off_again_nothing_learns() -> None:
-    model, _ = tuned(Lora(r=4, init_lora_weights="pissa"), tiny_model())
-    fresh, _ = tuned(Lora(r=4, init_lora_weights="pissa"), tiny_model(), steps=0)
-    layer, before = (each.base_model.model.model.layers[0].self_attn.q_proj for each in (model, fresh))
-    a, was = layer.lora_A["default"].weight, before.lora_A["default"].weight
-    assert torch.equal(a[4:], was[4:])
-    assert not torch.equal(a[:4], was[:4])
-    assert torch.equal(was[:4], was[4:])
+def factors(model: Any) -> list[torch.Tensor]:
+    """A and B', which both hold what learns above what stays, of one layer."""
+    layer = model.base_model.model.model.layers[0].self_attn.q_proj
+    return [layer.lora_A["default"].weight.detach().clone(), layer.lora_B["default"].weight.detach().T.clone()]
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_what_a_start_takes_off_again_stays_even_where_weights_decay_and_learning_goes_on(
+    start: Any, tmp_path: Path
+) -> None:
+    method = Lora(r=4, init_lora_weights=start)
+    model, _ = tuned(method, tiny_model(), steps=0)
+    before = factors(model)
+    trained(model, method, weight_decay=10)
+    middle = factors(model)
+    save(model, tmp_path / "adapter")
+    again = attach_saved(tiny_model(), tmp_path / "adapter", trainable=True)
+    for each, kept in zip(factors(again), middle, strict=True):
+        assert torch.equal(each, kept)
+    trained(again, method, weight_decay=10)
+    for was, then, now, sign in zip(before, middle, factors(again), (1, -1), strict=True):
+        assert torch.equal(was[:4], sign * was[4:])
+        assert torch.equal(was[4:], then[4:])
+        assert torch.equal(was[4:], now[4:])
+        assert not torch.equal(was[:4], then[:4])
+        assert not torch.equal(then[:4], now[:4])
+
+
+@pytest.mark.parametrize("start", ["default", "pissa", "olora"])
+def test_only_what_learns_is_counted_as_learning(start: Any, tmp_path: Path) -> None:
+    method = Lora(r=4, init_lora_weights=start)
+    model = method.attach(tiny_model())
+    save(model, tmp_path / "adapter")
+    for each in (model, attach_saved(tiny_model(), tmp_path / "adapter", trainable=True)):
+        assert sum(weight.numel() for weight in each.parameters() if weight.requires_grad) == 8192
+    assert method.trainable(Structure(tiny_shapes())) == 8192
+
+
+@pytest.mark.parametrize("start", ["pissa", "olora"])
+def test_merged_a_start_is_taken_off_again(start: Any) -> None:
+    model, _ = tuned(Lora(r=4, init_lora_weights=start), tiny_model())
+    with torch.no_grad():
+        expected = model(input_ids=IDS).logits
+        torch.testing.assert_close(model.merge_and_unload()(input_ids=IDS).logits, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("start", ["pissa", "olora"])
@@ -237,6 +307,15 @@ def test_ranks_by_layer_keep_the_scale(start: Any) -> None:
     assert {layer.scaling["default"] for layer in model.modules() if hasattr(layer, "lora_A")} == {2.0}
     told = method.trainable(Structure(tiny_shapes()))
     assert told == sum(each.numel() for each in model.parameters() if each.requires_grad)
+
+
+@pytest.mark.parametrize("start", ["default", "pissa"])
+def test_rank_stabilised_each_rank_has_its_own_scale(start: Any) -> None:
+    method = Lora(r=4, lora_alpha=8, rank_pattern="q_proj=16", use_rslora=True, init_lora_weights=start)
+    named = method.attach(tiny_model()).named_modules()
+    scales = {name.rpartition(".")[2]: layer.scaling["default"] for name, layer in named if hasattr(layer, "lora_A")}
+    assert scales.pop("q_proj") == pytest.approx(8 / 16**0.5)
+    assert list(scales.values()) == pytest.approx([8 / 4**0.5] * len(scales))
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from studio.adapter import attach_saved, save
 from studio.catalog import Chosen
+from studio.config import RunConfig
 from studio.errors import ConfigError, ModelError
 from studio.methods import Method, methods
 from studio.methods.bottleneck import Bottleneck
@@ -23,6 +25,8 @@ from studio.methods.lora import Lora
 from studio.methods.lora_scratch import LoraScratch
 from studio.models.structure import Structure
 from studio.models.tiny import tiny_model, tiny_shapes
+from studio.preflight import check
+from studio.workspace import Workspace
 
 OURS = ("bottleneck", "freeze", "full", "lora_scratch")
 BATCH = torch.tensor([[1, 87, 85, 71, 84, 20, 74, 75, 2, 21], [1, 67, 85, 85, 75, 20, 70, 71, 2, 21]])
@@ -244,6 +248,23 @@ def test_what_is_shown_is_what_learns(base: str) -> None:
         assert [
             name for name, each in method.attach(model).base_model.named_parameters() if each.requires_grad
         ] == shown
+
+
+def test_a_shared_expert_is_no_embedding() -> None:
+    names = ("model.embed_tokens", "model.layers.0.mlp.shared_expert.gate_proj", "lm_head")
+    found = Freeze(last_blocks=0, embeddings=True).matched(Structure({f"{name}.weight": (8, 4) for name in names}))
+    assert modules(found) == {"model.embed_tokens", "lm_head"}
+
+
+@pytest.mark.parametrize("name", ["full", "freeze"])
+def test_weights_of_16_bits_that_would_hardly_learn_are_refused_before_the_run(
+    name: str, tiny_config: Callable[..., RunConfig], workspace: Workspace
+) -> None:
+    for dtype in ("bfloat16", "float16"):
+        with pytest.raises(ConfigError, match=f"hardly learns in {dtype}"):
+            check(tiny_config(method=name, training={"dtype": dtype}), workspace)
+        check(tiny_config(method="lora", training={"dtype": dtype}), workspace)
+    check(tiny_config(method=name, training={"dtype": "float32"}), workspace)
 
 
 def test_an_encoders_embedding_norm_is_not_the_norm_behind_its_last_block() -> None:

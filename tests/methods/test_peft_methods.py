@@ -64,6 +64,13 @@ def test_adalora_takes_ranks_between_warm_up_and_fine_tuning() -> None:
     assert found[14:] == [2.0] * 6
 
 
+def test_adalora_has_all_its_ranks_while_nothing_was_learnt_or_taken_yet() -> None:
+    method = Adalora()
+    model = method.attach(tiny_model(), 20)
+    at_rest = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=0.0)
+    assert step(model, method, at_rest, 1)[1] == {"average_rank": 12.0}
+
+
 @pytest.mark.parametrize("planned", [0, 1, 2, 3, 4, 5, 7])
 @pytest.mark.parametrize("method", [Adalora(), Adalora(warm_up=0.0, fine_tuning=0.9), Adalora(warm_up=0.5)])
 def test_adalora_runs_whatever_the_length(method: Adalora, planned: int) -> None:

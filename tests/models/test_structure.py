@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,6 +26,29 @@ def test_headers_tell_what_the_model_itself_would(tmp_path: Path) -> None:
     assert found is not None
     assert found == Structure(tiny_shapes())
     assert found.linear().keys() == linear_layers(tiny_model()).keys()
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+def test_shared_experts_are_linear_layers_and_the_fused_ones_are_not(tmp_path: Path) -> None:
+    from transformers import Qwen2MoeConfig, Qwen2MoeForCausalLM
+
+    sizes: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 16, "moe_intermediate_size": 8, "num_experts": 4}
+    heads: dict[str, Any] = {"num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 2}
+    model = Qwen2MoeForCausalLM(
+        Qwen2MoeConfig(vocab_size=32, shared_expert_intermediate_size=8, pad_token_id=0, **sizes, **heads)
+    )
+    model.save_pretrained(tmp_path)
+    found = read_structure(tmp_path)
+    assert found is not None
+    assert any(".experts.3." in name for name in found.weights)
+    assert found.linear().keys() == linear_layers(model).keys()
+    assert "model.layers.0.mlp.shared_expert.gate_proj" in found.linear()
+    method = Lora(r=4, target_modules="shared_expert.gate_proj, q_proj")
+    method.check(found)
+    learning = {name for name, each in method.attach(model).named_parameters() if each.requires_grad}
+    assert {name.partition(".lora_")[0].rpartition(".")[2] for name in learning} == {"gate_proj", "q_proj"}
+    Lora(r=4).check(found)  # whatever the width of the shared expert's gate
+    assert method.trainable(found) is None
 
 
 @pytest.mark.parametrize("damaged", [b"", b"12", struct.pack("<Q", 2**60), struct.pack("<Q", 4) + b"no{}"])
