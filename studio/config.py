@@ -86,8 +86,8 @@ class OldDataSettings(Settings):
         0.0,
         "Replay share",
         ge=0,
-        lt=1,
-        help="This share of the training rows is old data, mixed in. 0.05 to 0.25 is usual.",
+        le=0.9,
+        help="This share of the training tokens is old data, mixed in by whole rows. 0.05 to 0.25 is usual.",
         source="Scialom et al. 2022, arXiv:2205.12393",
     )
     rows: int = setting(

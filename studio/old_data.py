@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
-from itertools import cycle, islice
+from itertools import accumulate, cycle, takewhile
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ def settle_old(config: RunConfig, workspace: Workspace) -> OldDataSettings:
     old = config.old
     if not old.source.strip():
         _check_none_needed(config)
-        return old
+        return old.model_copy(update={"source": ""})
     if not config.objective.keeps_old:
         raise ConfigError(
             f"'{config.objective.title}' cannot be scored on old data.",
@@ -65,7 +65,12 @@ def _check_none_needed(config: RunConfig) -> None:
     if config.old.replay_share > 0:
         raise ConfigError(
             "'Replay share' is above 0, but no old data is chosen.",
-            remedy="Choose 'Old data', or set 'Replay share' to 0.",
+            remedy="Set 'Replay share' to 0, or choose 'Old data' with an objective that can be scored on it.",
+        )
+    if config.penalty.rows() and not config.objective.keeps_old:
+        raise ConfigError(
+            f"'{config.penalty.title}' cannot be used with '{config.objective.title}', which measures no old data.",
+            remedy="Choose the penalty 'None'.",
         )
     if config.penalty.rows():
         raise ConfigError(
@@ -87,21 +92,37 @@ def guard(config: RunConfig, workspace: Workspace, prepared: Prepared, tokenizer
     if sides.validation is None:  # a share of two rows or more never is empty
         raise DatasetError(f"No row of {opened.title} can be set apart.", remedy="Bring more old data.")
     scored = replace(sides.validation, rows=sides.validation.rows[: old.rows])
-    wanted = _replayed(len(prepared.train), old.replay_share)
+    wanted = round(_tokens(prepared.train) * old.replay_share / (1 - old.replay_share))
     pool = list(sides.train.rows)
     random.Random(config.seed).shuffle(pool)  # noqa: S311 - an order, not a secret
-    pool = pool[: max(wanted, _READ)] if wanted or config.penalty.rows() else scored.rows
+    pool = pool[: max(_READ, _holding(pool, wanted))] if wanted or config.penalty.rows() else scored.rows
     try:
         found = config.objective.prepare(replace(sides.train, rows=pool), scored, opened.mapping, tokenizer, progress)
     except DatasetError as error:
         raise DatasetError(f"The old data, {opened.title}: {error.problem}", remedy=error.remedy) from error
-    replayed = list(islice(cycle(found.train), wanted))
-    return Guarded(_mixed(prepared, replayed, found), found.train)
+    return Guarded(_mixed(prepared, _replayed(found.train, wanted), found), found.train)
 
 
-def _replayed(rows: int, share: float) -> int:
-    """How many old rows beside `rows` new ones make up that share of all."""
-    return max(1, round(rows * share / (1 - share))) if share else 0
+def _tokens(rows: list[Any]) -> int:
+    return sum(len(row.input_ids) for row in rows)
+
+
+def _holding(rows: list[Any], tokens: int) -> int:
+    """How many of `rows`, not tokenised yet, surely hold so many tokens: few are longer than 8 characters."""
+    seen = accumulate(len(str(row)) for row in rows)
+    return 1 + sum(1 for _ in takewhile(lambda characters: characters < 8 * tokens, seen))
+
+
+def _replayed(rows: list[Any], tokens: int) -> list[Any]:
+    """As many of `rows`, from the first again behind the last, as come nearest to `tokens`; one at least, if any."""
+    replayed: list[Any] = []
+    left = tokens
+    for row in cycle(rows) if tokens else ():
+        if replayed and left < len(row.input_ids) / 2:
+            break
+        replayed.append(row)
+        left -= len(row.input_ids)
+    return replayed
 
 
 def _mixed(prepared: Prepared, replayed: list[Any], old: Prepared) -> Prepared:
@@ -110,7 +131,10 @@ def _mixed(prepared: Prepared, replayed: list[Any], old: Prepared) -> Prepared:
     notes = [f"{len(old.validation):,} rows of old data are scored beside the new ones and never trained on."]
     if replayed:
         often = "" if len(replayed) <= len(old.train) else f"; there are only {len(old.train):,}, so they come again"
-        notes.append(f"{len(replayed):,} rows of old data are mixed into the training rows{often}.")
+        share = _tokens(replayed) / _tokens([*prepared.train, *replayed])
+        notes.append(
+            f"{len(replayed):,} rows of old data, {share:.1%} of the tokens, are mixed into the training rows{often}."
+        )
     more, report = report_on(replayed, 0), prepared.report
     return replace(
         prepared,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shutil
 from pathlib import Path
 
@@ -38,15 +39,11 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
             remedy=f"It learns from: {', '.join(known)}. Choose another format in the Dataset tab.",
         )
     config.objective.check(opened)
-    if type(config.method).writes_only and not config.objective.writes:
-        raise ConfigError(
-            f"{config.method.title} cannot learn on a model that only reads, as '{config.objective.title}' has it.",
-            remedy="Choose another method, such as LoRA.",
-        )
     _check_vocabulary(config)
     _check_method(config)
     config.method.check_machine()
-    if (found := structure_of(config.model, workspace.models)) is not None:
+    _check_optimizer(config.training.optim)
+    if (found := structure_of(config.model, workspace.models, writes=config.objective.writes)) is not None:
         config.method.check(found)
     _check_split(config, opened.train.columns)
     held_out = config.dataset.validation_share > 0 or opened.validation is not None
@@ -91,7 +88,7 @@ def _check_method(config: RunConfig) -> None:
     """Raise ConfigError where the method cannot learn what is asked, or as is asked."""
     if config.method.writes_only and not config.objective.writes:
         raise ConfigError(
-            f"{config.method.title} works only where the model writes text, which '{config.objective.title}' does not.",
+            f"{config.method.title} cannot learn on a model that only reads, as '{config.objective.title}' has it.",
             remedy="Choose another method, such as LoRA.",
         )
     if config.training.gradient_checkpointing and not config.method.checkpoints:
@@ -102,6 +99,14 @@ def _check_method(config: RunConfig) -> None:
         raise ConfigError(
             f"{config.method.title} hardly learns in {config.training.dtype}, where small updates are lost.",
             remedy="Set 'Number format' to auto; a GPU computes in bfloat16 all the same.",
+        )
+
+
+def _check_optimizer(optim: str) -> None:
+    if optim.endswith("8bit") and importlib.util.find_spec("bitsandbytes") is None:
+        raise ConfigError(
+            f"The optimizer {optim} needs bitsandbytes, which is not installed on this machine.",
+            remedy="Install it with 'pip install bitsandbytes', or choose adamw_torch_fused.",
         )
 
 

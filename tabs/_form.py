@@ -233,6 +233,10 @@ class ConfigForm:
             named = {cls.picks: values[cls.picks] or ""} if cls.picks in values else {}
             return cls().model_copy(update=named)
 
+    def writes(self, raw: Sequence[Any]) -> bool:
+        """Whether the chosen objective needs a model that writes text."""
+        return objectives()[raw[self.components().index(self.objective.name)]].writes
+
     def config(self, model: str, source: str, raw: Sequence[Any]) -> RunConfig:
         """The widgets' values as a RunConfig. Raises ConfigError."""
         values: dict[str, Any] = {"model": model}

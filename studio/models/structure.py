@@ -53,6 +53,42 @@ class Structure:
         group = max(groups, key=lambda each: len(groups[each]))
         return [f"{group}{number}." for number in sorted(groups[group])]
 
+    def body(self) -> Structure:
+        """As transformers loads it to read only: without the prefix of its body, and without what stands on that.
+
+        The prefix, such as 'model.' or 'bert.', is what the names of blocks and of embeddings both begin with; an
+        encoder's or a decoder's own is none.
+        """
+        first = "".join(self.blocks()[:1]).partition(".")[0]
+        tops = {name.partition(".")[0] for name in self.weights if is_embedding(name)} - {"encoder", "decoder"}
+        prefix = f"{first}." if first in tops else ""
+        kept = {name: shape for name, shape in self.weights.items() if name.startswith(prefix)}
+        return Structure(
+            {name.removeprefix(prefix): shape for name, shape in kept.items() if not name.startswith("lm_head.")}
+        )
+
+
+def llama_shapes(
+    vocabulary: int, layers: int, hidden: int, intermediate: int, heads: int, key_value_heads: int
+) -> dict[str, tuple[int, ...]]:
+    """Weight name → shape of a Llama whose output layer is tied to its embeddings."""
+    narrow = hidden * key_value_heads // heads
+    block = {
+        "self_attn.q_proj": (hidden, hidden),
+        "self_attn.k_proj": (narrow, hidden),
+        "self_attn.v_proj": (narrow, hidden),
+        "self_attn.o_proj": (hidden, hidden),
+        "mlp.gate_proj": (intermediate, hidden),
+        "mlp.up_proj": (intermediate, hidden),
+        "mlp.down_proj": (hidden, intermediate),
+        "input_layernorm": (hidden,),
+        "post_attention_layernorm": (hidden,),
+    }
+    shapes: dict[str, tuple[int, ...]] = {"model.embed_tokens.weight": (vocabulary, hidden)}
+    for layer in range(layers):
+        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in block.items()}
+    return {**shapes, "model.norm.weight": (hidden,)}
+
 
 def is_embedding(name: str) -> bool:
     """Whether a weight of that name holds vectors of tokens or positions, or is the output layer's."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from studio.models.structure import llama_shapes
+
 END_OF_TEXT = "<|endoftext|>"  # the padding token, never the end of a turn
 START_OF_TURN = "<|im_start|>"
 END_OF_TURN = "<|im_end|>"
@@ -43,25 +45,7 @@ def tiny_tokenizer() -> Any:
 
 def tiny_shapes() -> dict[str, tuple[int, ...]]:
     """Name → shape of its weights, without torch; a test compares them with the model's own."""
-    wide, inner, narrow = _HIDDEN, _INTERMEDIATE, _HIDDEN * _KEY_VALUE_HEADS // _HEADS
-    shapes: dict[str, tuple[int, ...]] = {
-        "model.embed_tokens.weight": (_VOCABULARY, wide),
-        "model.norm.weight": (wide,),
-    }
-    block = {
-        "self_attn.q_proj": (wide, wide),
-        "self_attn.k_proj": (narrow, wide),
-        "self_attn.v_proj": (narrow, wide),
-        "self_attn.o_proj": (wide, wide),
-        "mlp.gate_proj": (inner, wide),
-        "mlp.up_proj": (inner, wide),
-        "mlp.down_proj": (wide, inner),
-        "input_layernorm": (wide,),
-        "post_attention_layernorm": (wide,),
-    }
-    for layer in range(_LAYERS):
-        shapes |= {f"model.layers.{layer}.{name}.weight": shape for name, shape in block.items()}
-    return shapes
+    return llama_shapes(_VOCABULARY, _LAYERS, _HIDDEN, _INTERMEDIATE, _HEADS, _KEY_VALUE_HEADS)
 
 
 def tiny_model(seed: int = 0) -> Any:

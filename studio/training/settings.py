@@ -65,7 +65,7 @@ class TrainingSettings(Settings):
         le=100_000,
         advanced=True,
         unit="steps, or share below 1",
-        help="The learning rate rises from zero over these first steps, so that early noise does no harm.",
+        help="The learning rate rises over these first steps, so that early noise does no harm.",
     )
     weight_decay: float = setting(
         0.0,

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from torch.optim.lr_scheduler import LambdaLR
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
 
 from studio.methods import Method, Part
 from studio.training.batching import LengthGroupedSampler, Rows
@@ -71,11 +72,11 @@ class StudioTrainer(Trainer):
         """Curve name → value over held-out batches, 'loss' among them; `step(done)` counts batches."""
         raise NotImplementedError
 
-    # -- training --------------------------------------------------------------------------------------
     def rates(self) -> dict[str, float]:
         """Parameter name → factor on the learning rate, as `Method.rates` has it."""
         return self.method.rates(self.model)
 
+    # -- training --------------------------------------------------------------------------------------
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = train_dataset if train_dataset is not None else self.train_dataset
@@ -108,6 +109,19 @@ class StudioTrainer(Trainer):
             cls, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
             self.optimizer = cls(self._groups(), **options)
         return self.optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        """As transformers does for a run one step longer, less the first step, whose rate is 0 in a warm-up."""
+        if self.lr_scheduler is None:
+            schedule: Any = get_scheduler(
+                self.args.lr_scheduler_type,
+                optimizer=optimizer or self.optimizer,
+                num_warmup_steps=int(self.args.warmup_steps) + 1,
+                num_training_steps=num_training_steps + 1,
+            )
+            rates = [lambda step, rate=rate: rate(step + 1) for rate in schedule.lr_lambdas]
+            self.lr_scheduler = LambdaLR(schedule.optimizer, rates)
+        return self.lr_scheduler
 
     def _groups(self) -> list[dict[str, Any]]:
         rates, decayed = self.rates(), set(self.get_decay_parameter_names(self.model))
@@ -200,7 +214,7 @@ def arguments(
         gradient_accumulation_steps=training.gradient_accumulation_steps,
         learning_rate=training.learning_rate,
         lr_scheduler_type=training.lr_scheduler_type,
-        warmup_steps=training.warmup_steps,
+        warmup_steps=warmup_steps(training, steps),
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim=training.optim,
@@ -221,6 +235,12 @@ def arguments(
         use_cpu=device == "cpu",
         seed=seed,
     )
+
+
+def warmup_steps(training: Any, steps: int) -> int:
+    """Of so many updates, those of the warm-up; a share is rounded down, so that a short run has none."""
+    asked = training.warmup_steps
+    return int(asked if asked >= 1 else steps * asked)
 
 
 def planned_steps(training: Any, rows: int) -> int:

@@ -11,9 +11,11 @@ import pytest
 from studio.errors import ConfigError
 from studio.methods._layers import linear_layers
 from studio.methods.lora import Lora
-from studio.models.catalog import structure_of
+from studio.models.catalog import is_here, structure_of
+from studio.models.minilm import MINILM
 from studio.models.structure import Structure, read_structure
 from studio.models.tiny import tiny_model, tiny_shapes
+from tests.models.test_heads import tiny_bert
 
 
 def test_the_tiny_models_shapes_are_its_own() -> None:
@@ -58,13 +60,49 @@ def test_a_damaged_header_tells_nothing(tmp_path: Path, damaged: bytes) -> None:
 
 
 def test_a_model_that_is_not_here_yet_is_not_fetched_to_find_out(tmp_path: Path) -> None:
-    assert structure_of("starter", tmp_path) is None
     assert structure_of("nobody/nothing", tmp_path) is None
+    assert not is_here("starter", tmp_path)
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", ["starter", "minilm"])
+def test_layers_of_bundled_models_are_known_before_they_are_fetched(tmp_path: Path, model: str) -> None:
+    found = structure_of(model, tmp_path)
+    assert found is not None
+    with pytest.raises(ConfigError, match="no linear layer named 'c_attn'"):
+        Lora(target_modules="c_attn").check(found)
+
+
+def test_the_encoders_shapes_are_its_own() -> None:
+    import torch
+    from transformers import BertConfig, BertModel
+
+    with torch.device("meta"):
+        bert = BertModel(BertConfig(hidden_size=384, intermediate_size=1536, num_hidden_layers=6))
+    assert MINILM.shapes == {name: tuple(weight.shape) for name, weight in bert.named_parameters()}
+
+
+def test_a_body_is_named_as_it_is_loaded_to_read_only(tmp_path: Path) -> None:
+    from transformers import AutoModel, BertForMaskedLM, GPT2Config, GPT2LMHeadModel
+
+    gpt2 = GPT2LMHeadModel(GPT2Config(vocab_size=8, n_positions=8, n_embd=4, n_layer=2, n_head=2))
+    for at, whole in enumerate((tiny_model(), gpt2, BertForMaskedLM(tiny_bert().config), tiny_bert())):
+        folder = tmp_path / str(at)
+        whole.save_pretrained(folder)
+        found = structure_of(str(folder), tmp_path, writes=False)
+        body = AutoModel.from_pretrained(folder)
+        named = {name: tuple(weight.shape) for name, weight in body.named_parameters()}
+        assert found is not None
+        assert found.weights == {name: shape for name, shape in named.items() if name in found.weights}
+        assert all(name.startswith("pooler.") for name in named.keys() - found.weights.keys())
+    output = Structure({"wte.weight": (8, 4), "h.0.w.weight": (4, 4), "lm_head.weight": (8, 4)})
+    assert output.body().weights.keys() == {"wte.weight", "h.0.w.weight"}
 
 
 def test_the_starters_layers_are_known_before_it_is_loaded(starter_model: Path) -> None:
     found = structure_of("starter", starter_model.parent)
     assert found is not None
+    assert found == read_structure(starter_model)
     assert len(found.linear()) == 7 * 30
     with pytest.raises(ConfigError, match=r"'Rank' is 200, but .* is only 192 wide"):
         Lora(r=200).check(found)
