@@ -149,7 +149,7 @@ def test_old_data_of_blanks_only_is_none(workspace: Workspace, tiny_config: Make
 
 
 def test_a_share_that_leaves_next_to_nothing_new_is_refused(tiny_config: Make, old_file: Path) -> None:
-    with pytest.raises(ConfigError, match="replay_share. is 0.99999"):
+    with pytest.raises(ConfigError, match=r"replay_share. is 0\.99999"):
         tiny_config(old={"source": str(old_file), "replay_share": 0.99999})
 
 
