@@ -27,7 +27,7 @@ class Adalora(Targeted):
     when: ClassVar[str] = "When layers differ in how much they must learn, and the run has hundreds of steps or more."
     cost: ClassVar[str] = "LoRA's memory at the rank it begins with, three averages more for each weight that learns."
     family: ClassVar[str] = "update"
-    learning_rate: ClassVar[float] = 2e-3
+    learning_rate: ClassVar[float] = 5e-3
 
     target_r: int = setting(
         8,
