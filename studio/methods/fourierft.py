@@ -20,7 +20,9 @@ class Fourierft(Targeted):
     about: ClassVar[str] = "Learns a thousand frequencies of each layer's update: a tenth of LoRA's weights or less."
     paper: ClassVar[str] = "Gao et al. 2024, arXiv:2405.03003"
     when: ClassVar[str] = "When the adapter must be tiny."
-    cost: ClassVar[str] = "More time and memory than LoRA, as each update is built whole; under a MB on disk."
+    cost: ClassVar[str] = (
+        "Two to three times LoRA's time and more memory, as each update is built whole; under a MB on disk."
+    )
     learning_rate: ClassVar[float] = 3e-3
 
     n_frequency: int = setting(

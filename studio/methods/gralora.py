@@ -20,7 +20,7 @@ class Gralora(Targeted):
     about: ClassVar[str] = "Gives each block of a weight its own small LoRA: a higher rank for LoRA's weights."
     paper: ClassVar[str] = "Jung et al. 2025, arXiv:2505.20355"
     when: ClassVar[str] = "At ranks of 32 and more, where LoRA's gain ends."
-    cost: ClassVar[str] = "A little more time and memory than LoRA; its room on disk."
+    cost: ClassVar[str] = "About LoRA's time and memory; twice its room on disk."
     learning_rate: ClassVar[float] = 2e-4
 
     r: int = setting(

@@ -20,7 +20,7 @@ class Hira(Targeted):
     about: ClassVar[str] = "Multiplies the frozen weights with a low-rank update: a high rank for LoRA's weights."
     paper: ClassVar[str] = "Huang et al. 2025, ICLR, openreview.net/forum?id=TwJrTz9cRS"
     when: ClassVar[str] = "On harder tasks, such as reasoning, where LoRA's rank is too low."
-    cost: ClassVar[str] = "About one and a half times LoRA's time, as each update is built whole; LoRA's room on disk."
+    cost: ClassVar[str] = "About twice LoRA's time, as each update is built whole; twice its room on disk."
     learning_rate: ClassVar[float] = 3e-3
 
     r: int = setting(

@@ -20,7 +20,7 @@ class Road(Targeted):
     about: ClassVar[str] = "Rotates and scales each layer's outputs in pairs: thirty times fewer weights than LoRA."
     paper: ClassVar[str] = "Liao et al. 2024, arXiv:2409.00119"
     when: ClassVar[str] = "On little data, or where thousands of adapters must fit on one disk, as (IA)³."
-    cost: ClassVar[str] = "LoRA's time or less; a few hundred KB on disk."
+    cost: ClassVar[str] = "About LoRA's time; a few hundred KB on disk."
     family: ClassVar[str] = "inserted"
     learning_rate: ClassVar[float] = 1e-2
 
