@@ -19,7 +19,7 @@ class Loha(Targeted):
     about: ClassVar[str] = "Multiplies two low-rank updates with each other: a high rank from few weights."
     paper: ClassVar[str] = "Hyeon-Woo et al. 2021, arXiv:2108.06098"
     when: ClassVar[str] = "When LoRA of the same size seems too narrow; best known from image models."
-    cost: ClassVar[str] = "About twice LoRA's time, as each update is built whole; LoRA's room on disk."
+    cost: ClassVar[str] = "Two to three times LoRA's time, as each update is built whole; LoRA's room on disk."
     learning_rate: ClassVar[float] = 3e-3
 
     r: int = setting(

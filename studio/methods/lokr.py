@@ -19,7 +19,7 @@ class Lokr(Targeted):
     about: ClassVar[str] = "Learns a small pattern and how it repeats over each weight: very few weights, full rank."
     paper: ClassVar[str] = "Yeh et al. 2023, arXiv:2309.14859"
     when: ClassVar[str] = "When the adapter must be tiny; best known from image models."
-    cost: ClassVar[str] = "A little more time than LoRA; a tenth of its room on disk."
+    cost: ClassVar[str] = "About twice LoRA's time; a tenth of its room on disk."
     learning_rate: ClassVar[float] = 3e-3
 
     r: int = setting(

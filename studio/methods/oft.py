@@ -20,7 +20,7 @@ class Oft(Targeted):
     about: ClassVar[str] = "Rotates each layer's inputs instead of adding to its weights."
     paper: ClassVar[str] = "Qiu et al. 2023, arXiv:2306.07280"
     when: ClassVar[str] = "When the model must keep what it knows: a rotation cannot blow weights up."
-    cost: ClassVar[str] = "About LoRA's time or a little more; a third of its room on disk."
+    cost: ClassVar[str] = "Three quarters of LoRA's time; half its room on disk."
     learning_rate: ClassVar[float] = 1e-3
 
     oft_block_size: int = setting(
