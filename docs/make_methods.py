@@ -70,7 +70,7 @@ def _about(key: str, cls: type[Method]) -> Iterator[str]:
     yield "- **Paper.** " + ARXIV.sub(r"[\g<0>](https://arxiv.org/abs/\1)", cls.paper)
     merges = "Yes, into the model's own weights." if cls.merges else "No, it stays an adapter beside the model."
     yield f"- **Merges.** {merges}"
-    yield f"- **Learning rate.** {cls.learning_rate:g} suits it; used where none is set."
+    yield f"- **Learning rate.** Where none is set {cls.learning_rate:g}, which suits it for text; labels bear more."
     yield f"- **In a config.** `method: {{name: {key}}}`; [its settings](settings.md#method-name-{key})."
 
 

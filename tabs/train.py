@@ -195,7 +195,7 @@ def _method_help(cls: type[Method]) -> str:
         "Cost": escaped(cls.cost),
         "Paper": ARXIV.sub(link, escaped(cls.paper)),
         "Merges": "yes, into the model's own weights" if cls.merges else "no, it stays an adapter beside the model",
-        "Learning rate": f"{cls.learning_rate:g} suits it",
+        "Learning rate": f"{cls.learning_rate:g} suits it where it learns to write; labels bear more",
     }
     return f"<p>{escaped(what_it_does(cls))}</p>{_pairs(told)}"
 
