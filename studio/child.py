@@ -23,6 +23,7 @@ from studio.jobs import worker_environment
 
 IDLE_SECONDS = 900.0  # after which a child gives its memory back
 
+_CLOSED = ("This was ended to free its memory.", "Ask again; what it takes is then loaded anew.")
 _KINDS: dict[str, type[StudioError]] = {"DatasetError": DatasetError}
 
 
@@ -36,6 +37,17 @@ class Child:
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
 
+    @property
+    def pid(self) -> int | None:
+        """Of the process, where one is alive."""
+        process = self._process
+        return process.pid if process is not None and process.poll() is None else None
+
+    @property
+    def busy(self) -> bool:
+        """Whether somebody waits for an answer."""
+        return self._turn.locked()
+
     def ask(self, request: dict[str, Any], seconds: float | None = None) -> Generator[dict[str, Any], None, None]:
         """The parts of the answer. Raises StudioError. Closing the iterator ends the answer.
 
@@ -44,15 +56,19 @@ class Child:
         with self._turn:
             self._asked += 1
             late = threading.Event()
+            process = None
             try:
                 process = self._start()
                 with _deadline(process, seconds, late):
                     _send(process, {"id": self._asked, **request})
                     yield from self._replies(process, self._asked)
             except (OSError, ValueError):
+                closed = self._process is not process
                 self.close()
                 if late.is_set():
                     raise TimeoutError from None
+                if closed:
+                    raise ModelError(_CLOSED[0], remedy=_CLOSED[1]) from None
                 raise ModelError(self._death[0], remedy=self._death[1]) from None
 
     def _replies(self, process: subprocess.Popen[bytes], asked: int) -> Generator[dict[str, Any], None, None]:
@@ -89,7 +105,7 @@ class Child:
         return self._process
 
     def close(self) -> None:
-        """End the process and free its memory; the next request starts another."""
+        """End the process and free its memory, also amid an answer; the next request starts another."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()

@@ -27,7 +27,7 @@ class Examiner:
     """The parent's side. One examination at a time; a second one waits for the first."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._child = Child(
+        self.child = Child(
             "studio.examiner",
             workspace.root / "examiner.log",
             "The process that checks the data ended.",
@@ -54,7 +54,7 @@ class Examiner:
             "checks": [plain(check) for check in checks],
             "held_out": [str(held_out[0]), held_out[1].plain()] if held_out else None,
         }
-        with closing(self._child.ask(request)) as replies:
+        with closing(self.child.ask(request)) as replies:
             for reply in replies:
                 if "findings" in reply:
                     yield [_finding(values) for values in reply["findings"]]
@@ -63,7 +63,7 @@ class Examiner:
 
     def close(self) -> None:
         """End the process; the next request starts another."""
-        self._child.close()
+        self.child.close()
 
 
 def _finding(values: dict[str, Any]) -> Finding:

@@ -59,7 +59,7 @@ class Inspector:
 
     def __init__(self, workspace: Workspace) -> None:
         self._models = workspace.models
-        self._child = Child(
+        self.child = Child(
             "studio.inspector",
             workspace.root / "inspector.log",
             "The process that counts tokens ended.",
@@ -114,7 +114,7 @@ class Inspector:
             "max_length": max_length,
             "loss_on": loss_on,
         }
-        with closing(self._child.ask(request | self._of(model, mapping, chat_template, fetch))) as replies:
+        with closing(self.child.ask(request | self._of(model, mapping, chat_template, fetch))) as replies:
             for reply in replies:
                 if "result" in reply:
                     yield Result(_summary(reply["result"]["lengths"]), reply["result"]["warnings"])
@@ -127,7 +127,7 @@ class Inspector:
         """What `studio.data.vocabulary.propose` finds in a Parquet file's rows; the Proposal comes last."""
         request = {"what": "terms", "file": str(rows_file), "most": most, "min_count": min_count}
         # No turn is rendered, so that a model need not have a template of its own.
-        with closing(self._child.ask(request | self._of(model, mapping, "none", fetch))) as replies:
+        with closing(self.child.ask(request | self._of(model, mapping, "none", fetch))) as replies:
             for reply in replies:
                 if "result" in reply:
                     found = reply["result"]
@@ -137,7 +137,7 @@ class Inspector:
 
     def close(self) -> None:
         """Free the tokenizers' memory; the next request loads them again."""
-        self._child.close()
+        self.child.close()
 
     def _of(self, model: str, mapping: Mapping, chat_template: str, fetch: bool) -> dict[str, Any]:
         return {
@@ -149,7 +149,7 @@ class Inspector:
         }
 
     def _result(self, request: dict[str, Any]) -> Any:
-        *_, last = self._child.ask(request)
+        *_, last = self.child.ask(request)
         return last["result"]
 
 

@@ -175,6 +175,14 @@ class Jobs:
         with self._lock:
             return list(self._waiting)
 
+    def processes(self) -> dict[str, list[int]]:
+        """Ids of the processes that train, and of the worker that waits for the next run, its imports done."""
+        with self._lock:
+            own = {run_id: worker.process.pid for run_id, worker in self._running.items() if worker.alive}
+            found = [self.store.state(run_id).process() for run_id in self._active - self._running.keys()]
+            warm = [self._warm.process.pid] if self._warm and self._warm.alive else []
+        return {"run": [*own.values(), *(process.pid for process in found if process)], "waiting worker": warm}
+
     # -- the thread ----------------------------------------------------------------------------
 
     def _recover(self) -> None:

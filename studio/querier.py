@@ -29,7 +29,7 @@ class Querier:
         """`seconds` is how long a query may take, opening the rows included."""
         self._seconds = seconds
         self._turn = threading.Lock()
-        self._child = Child(
+        self.child = Child(
             "studio.querier",
             workspace.root / "querier.log",
             "The process that answers queries ended.",
@@ -53,16 +53,16 @@ class Querier:
 
     def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
         try:
-            (answer,) = self._child.ask(request, self._seconds)
+            (answer,) = self.child.ask(request, self._seconds)
         except TimeoutError:
             raise too_slow() from None
         if "too_large" in answer:
-            self._child.close()
+            self.child.close()
         return answer
 
     def close(self) -> None:
         """End the process; the next query starts another."""
-        self._child.close()
+        self.child.close()
 
 
 # -- in the process ---------------------------------------------------------------------------------

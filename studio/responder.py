@@ -44,7 +44,7 @@ class Responder:
     """The parent's side. One answer at a time; the child starts at the first question."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._child = Child(
+        self.child = Child(
             "studio.responder",
             workspace.root / "chat.log",
             "The process that holds the chat's model ended.",
@@ -59,7 +59,7 @@ class Responder:
         Raises StudioError. Closing the iterator ends the answer.
         """
         request = {"run": str(folder.path), "messages": messages, "adapter": adapter}
-        with contextlib.closing(self._child.ask(request | asdict(sampling))) as replies:
+        with contextlib.closing(self.child.ask(request | asdict(sampling))) as replies:
             for reply in replies:
                 kind: Literal["phase", "text"] = "phase" if "phase" in reply else "text"
                 yield Piece(kind, reply[kind])
@@ -69,13 +69,13 @@ class Responder:
 
         Raises StudioError.
         """
-        with contextlib.closing(self._child.ask({"run": str(folder.path), "label": text})) as replies:
+        with contextlib.closing(self.child.ask({"run": str(folder.path), "label": text})) as replies:
             for reply in replies:
                 yield reply["phase"] if "phase" in reply else reply["labels"]
 
     def close(self) -> None:
         """Free the model's memory; the next question loads it again."""
-        self._child.close()
+        self.child.close()
 
 
 # -- the child --------------------------------------------------------------------------------------

@@ -31,7 +31,7 @@ class Weigher:
     """The parent's side. One run at a time; a second one waits for the first."""
 
     def __init__(self, workspace: Workspace) -> None:
-        self._child = Child(
+        self.child = Child(
             "studio.weigher",
             workspace.root / "weigher.log",
             "The process that weighs adapters ended.",
@@ -47,7 +47,7 @@ class Weigher:
         if known := kept(folder):
             yield known
             return
-        with closing(self._child.ask({"run": str(folder.path)})) as replies:
+        with closing(self.child.ask({"run": str(folder.path)})) as replies:
             for reply in replies:
                 if "anatomy" in reply:
                     yield _read(reply["anatomy"])
@@ -56,7 +56,7 @@ class Weigher:
 
     def close(self) -> None:
         """End the process; the next request starts another."""
-        self._child.close()
+        self.child.close()
 
 
 def kept(folder: RunFolder) -> Anatomy | None:

@@ -35,12 +35,13 @@ from studio.errors import RunError
 from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
+from studio.meters import Meters
 from studio.querier import Querier
 from studio.responder import Responder
 from studio.store import Store
 from studio.weigher import Weigher
 from studio.workspace import Workspace
-from tabs import _downloads, _live, _versus
+from tabs import _downloads, _live, _meters, _versus
 from tabs._shared import QUIET, Page
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -69,7 +70,7 @@ def build(
 ) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
-        gr.HTML('<header class="studio"><h1>Finetune Studio</h1></header>', apply_default_css=False)
+        _meters.header()
         # Not inside the strip, which counts its children.
         run, source, wanted, overlay = gr.State(""), gr.State(""), gr.State(None), gr.State([])
         with gr.Tabs(elem_id="tabs") as strip:
@@ -100,6 +101,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
     responder, inspector = Responder(workspace), Inspector(workspace)
     examiner, querier, weigher = Examiner(workspace), Querier(workspace), Weigher(workspace)
+    helpers = {"chat": responder, "tokens": inspector, "checks": examiner, "queries": querier, "adapter": weigher}
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -108,17 +110,15 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
             yield
         finally:
             jobs.close()
-            responder.close()
-            inspector.close()
-            examiner.close()
-            querier.close()
-            weigher.close()
+            for helper in helpers.values():
+                helper.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.jobs = jobs
     app.include_router(_live.router(store, jobs))
     app.include_router(_versus.router(store, jobs))
     app.include_router(_downloads.router(workspace))
+    app.include_router(_meters.router(Meters(jobs, {name: engine.child for name, engine in helpers.items()})))
     app.add_middleware(SameOrigin)
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])

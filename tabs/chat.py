@@ -53,7 +53,6 @@ def build(page: Page, tab: gr.Tab) -> None:
         heat = gr.Slider(0, 2, 0, step=0.05, label="Temperature", info="0 takes the likeliest token each time.")
         mass = gr.Slider(0.05, 1, 1, step=0.05, label="Top p", info="Draws from the likeliest that make up this share.")
         most = gr.Slider(8, 1024, 128, step=8, label="Answer length at most (tokens)")
-        free = gr.Button("Free the models' memory", size="sm")
     row = gr.State(("", ""))  # the chosen row's question and its right answer
     met = gr.State(None)  # the run that the talk is with
 
@@ -75,10 +74,10 @@ def build(page: Page, tab: gr.Tab) -> None:
         show_progress="hidden",
         **PRIVATE,
     )
+    asking.failure(lambda: "", None, status, **QUIET)
     stop.click(lambda: '<p class="muted">Stopped.</p>', None, status, cancels=[asking], **QUIET)
     cleared = [base, tuned, reference, status, labels]
     clear.click(lambda: ([], [], "", "", ""), None, cleared, cancels=[asking], **QUIET)
-    free.click(functools.partial(_free, page), None, status, **QUIET)
 
 
 def _side(name: str, label: str, hint: str) -> gr.Chatbot:
@@ -193,11 +192,6 @@ def _outcome(right: str, base: str, tuned: str) -> str:
         was, now = score([right], [base]), score([right], [tuned])
         text += "".join(f" {LABELS[k].partition(':')[0]}: base {was[k]:.0%}, tuned {now[k]:.0%}." for k in now)
     return f'<p class="ready" id="chat-outcome">{escaped(text)}</p>'
-
-
-def _free(page: Page) -> str:
-    page.responder.close()
-    return '<p class="muted">Freed; the next message loads the models again.</p>'
 
 
 def _shown(turns: Turns) -> list[dict[str, Any]]:

@@ -97,7 +97,7 @@ def test_a_closed_request_ends_and_the_next_is_answered(inspector: Inspector, tm
 
 def test_a_dead_process_is_replaced(inspector: Inspector) -> None:
     inspector.see("tiny", ROW, PAIR, 100)
-    process = inspector._child._process
+    process = inspector.child._process
     assert process is not None
     process.kill()
     process.wait()

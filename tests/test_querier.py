@@ -45,7 +45,7 @@ def say(draft: Draft, row: int, text: str) -> None:
 
 
 def pid(querier: Querier) -> int | None:
-    return None if querier._child._process is None else querier._child._process.pid
+    return None if querier.child._process is None else querier.child._process.pid
 
 
 def test_it_answers_on_the_rows_as_they_are_now(querier: Querier, draft: Draft) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import platform
-import shutil
-import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pynvml
 
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 twice, then ARM, as Linux spells them
 _OVERHEAD = 800_000_000  # bytes that Python, torch and the libraries take before any model
@@ -25,24 +28,57 @@ def cpu_has_bfloat16() -> bool:
     return bool(_BF16_FLAGS & set(flags.split()))
 
 
-def free_memory() -> int:
-    """Bytes a model may take: of the first NVIDIA GPU where there is one, else of the machine.
+@dataclass(frozen=True)
+class Memory:
+    """Bytes."""
 
-    A container's own limit counts where it is the lower one.
-    """
-    on_gpu = _free_gpu_memory()
-    if on_gpu is not None:
-        return on_gpu
-    free = psutil.virtual_memory().available
-    limit = _number_in(Path("/sys/fs/cgroup/memory.max"))
-    used = _number_in(Path("/sys/fs/cgroup/memory.current"))
-    return free if limit is None or used is None else max(0, min(free, limit - used))
+    used: int
+    total: int
+
+    @property
+    def free(self) -> int:
+        return self.total - self.used
 
 
-def bytes_per_parameter() -> int:
+@dataclass(frozen=True)
+class Gpu:
+    """An NVIDIA GPU as its driver tells of it; None is what this one does not tell."""
+
+    name: str
+    load: int | None  # % of the last moments in which it computed anything at all
+    memory: Memory | None  # None where it shares the machine's
+    celsius: int | None
+    watts: float | None
+
+
+def host_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> Memory:
+    """Of this machine, or of the container where its limit is the lower one; files that are only cached are free."""
+    machine = psutil.virtual_memory()
+    total, free = machine.total, machine.available
+    limit, used = _number_in(cgroup / "memory.max"), _number_in(cgroup / "memory.current")
+    if limit is not None and used is not None:
+        total, free = min(total, limit), max(0, min(free, limit - used + _cached_files(cgroup)))
+    return Memory(total - free, total)
+
+
+def gpus(nvml: Any = pynvml) -> list[Gpu]:
+    """The GPUs that CUDA may use here, read now; none where there is no driver. `nvml` speaks pynvml's language."""
+    return [_read(nvml, handle) for handle in _handles(nvml)]
+
+
+def free_memory(nvml: Any = pynvml) -> int:
+    """Bytes a model may take: of the first NVIDIA GPU where there is one, else of the machine."""
+    for handle in _handles(nvml):
+        if memory := _gpu_memory(nvml, handle):
+            return memory.free
+        break  # it shares the machine's
+    return host_memory().free
+
+
+def bytes_per_parameter(nvml: Any = pynvml) -> int:
     """Of the number format that 'auto' takes here: 2 for 16 bits, 4 for float32."""
     on_apple = platform.system() == "Darwin" and platform.machine() == "arm64"
-    return 2 if on_apple or cpu_has_bfloat16() or _free_gpu_memory() is not None else 4
+    return 2 if on_apple or cpu_has_bfloat16() or any(True for _ in _handles(nvml)) else 4
 
 
 def fits(parameters: int, free_bytes: int, bytes_each: float | None = None) -> str:
@@ -69,15 +105,60 @@ def _number_in(path: Path) -> int | None:
         return None  # no such limit ("max"), or no cgroups at all
 
 
-@cache
-def _free_gpu_memory() -> int | None:
-    """Asked once: starting the tool takes long, and the page asks at every change of its form."""
-    tool = shutil.which("nvidia-smi")
-    if tool is None:
-        return None
-    question = [tool, "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+def _cached_files(cgroup: Path) -> int:
+    """Bytes that a container's use counts and that the kernel gives back when they are wanted."""
     try:
-        said = subprocess.run(question, capture_output=True, text=True, timeout=10, check=True).stdout
-        return int(said.split()[0]) * 1024 * 1024
-    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        lines = (cgroup / "memory.stat").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("inactive_file "))
+    except (OSError, ValueError, IndexError, StopIteration):
+        return 0
+
+
+@cache
+def _started(nvml: Any) -> bool:
+    """Whether there is a driver to ask. Starting it may take a second: once for a process."""
+    try:
+        nvml.nvmlInit()
+    except pynvml.NVMLError:
+        return False
+    return True
+
+
+def _handles(nvml: Any) -> Iterator[Any]:
+    """The GPUs in the order of CUDA_VISIBLE_DEVICES, else the driver's; as CUDA does, up to one that is not there."""
+    if not _started(nvml):
+        return
+    try:
+        named = os.environ.get("CUDA_VISIBLE_DEVICES")
+        for name in map(str, range(nvml.nvmlDeviceGetCount())) if named is None else named.split(","):
+            by_index = name.strip().isdigit()
+            yield nvml.nvmlDeviceGetHandleByIndex(int(name)) if by_index else nvml.nvmlDeviceGetHandleByUUID(name)
+    except pynvml.NVMLError:
+        return
+
+
+def _read(nvml: Any, handle: Any) -> Gpu:
+    name, rates, watts = (
+        _told(ask, handle)
+        for ask in (nvml.nvmlDeviceGetName, nvml.nvmlDeviceGetUtilizationRates, nvml.nvmlDeviceGetPowerUsage)
+    )
+    return Gpu(
+        name=name or "GPU",
+        load=rates.gpu if rates else None,
+        memory=_gpu_memory(nvml, handle),
+        celsius=_told(nvml.nvmlDeviceGetTemperature, handle, nvml.NVML_TEMPERATURE_GPU),
+        watts=None if watts is None else watts / 1000,
+    )
+
+
+def _gpu_memory(nvml: Any, handle: Any) -> Memory | None:
+    info = _told(nvml.nvmlDeviceGetMemoryInfo, handle)
+    return Memory(info.total - info.free, info.total) if info else None
+
+
+def _told(ask: Callable[..., Any], *about: Any) -> Any:
+    """None where this GPU does not tell."""
+    try:
+        return ask(*about)
+    except pynvml.NVMLError:
         return None
