@@ -1,6 +1,7 @@
 // The header's meters of the machine, and the button that gives memory back.
 const ASK_MS = 2000; // as long as the studio keeps a sample
 const TOLD_MS = 8000;
+const UNITS = { load: "%", celsius: "°C", watts: "W" };
 
 const root = element.querySelector(".meters");
 const find = (name) => element.querySelector(`[data-meters="${CSS.escape(name)}"]`);
@@ -33,17 +34,18 @@ function gauge(name, label, text, more, parts) {
 
 function ram(now) {
   const own = Object.values(now.own).reduce((sum, gb) => sum + gb, 0), [used, total] = now.ram;
-  const parts = Object.entries(now.own).map(([name, gb]) => `${name} ${number(gb, 1)}`).join(", ");
+  const largest = Object.entries(now.own).sort((a, b) => b[1] - a[1]);
+  const parts = largest.map(([name, gb]) => `${name} ${number(gb, 1)}`).join(", ");
   const share = Math.min(own, used);
   return gauge("ram", "RAM", `${size(used)} of ${size(total)} GB`, `this studio ${number(own, 1)}: ${parts}`, [share / total, (used - share) / total]);
 }
 
 function gpu(each, at, all) {
   const [used, total] = each.memory || [0, 0];
-  const facts = [each.memory && `${size(used)} of ${size(total)} GB`, each.load != null && `${each.load} %`].filter(Boolean);
-  const more = [each.name, each.celsius != null && `${each.celsius} °C`, each.watts != null && `${each.watts} W`].filter(Boolean);
+  const facts = [each.memory && `${size(used)} of ${size(total)} GB`, ...["load", "celsius", "watts"].map(
+    (fact) => each[fact] != null && `${each[fact]} ${UNITS[fact]}`)];
   const share = each.memory ? used / total : (each.load || 0) / 100;
-  return gauge(`gpu${at}`, all.length > 1 ? `GPU ${at}` : "GPU", facts.join(" · "), more.join(" · "), [share]);
+  return gauge(`gpu${at}`, all.length > 1 ? `GPU ${at}` : "GPU", facts.filter(Boolean).join(" · "), each.name, [share]);
 }
 
 function show(now) {

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from studio.models.machine import fits, free_memory
+from pathlib import Path
+
+import pytest
+
+from studio.models.machine import Gpu, Memory, bytes_per_parameter, fits, free_memory, gpus, host_memory
+from tests.nvml import GB, Nvml, gpu
 
 
 def test_the_verdict_follows_its_stated_formula() -> None:
@@ -19,3 +24,52 @@ def test_float32_needs_more() -> None:
 
 def test_there_is_some_memory() -> None:
     assert 0 < free_memory() < 2**50
+
+
+@pytest.fixture(autouse=True)
+def every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+
+def test_gpus_tell_what_they_can() -> None:
+    whole, silent = gpus(Nvml(gpu("A"), gpu("B", memory=False, load=False, celsius=False, watts=False)))
+    assert whole == Gpu("A", 37, Memory(2 * GB, 24 * GB), 54, 120.4)
+    assert silent == Gpu("B", None, None, None, None)
+
+
+def test_without_a_driver_the_machine_counts() -> None:
+    nowhere = Nvml()
+    assert gpus(nowhere) == []
+    assert gpus(nowhere) == []
+    assert nowhere.started == 1  # a driver that is not there is not looked for at every sample
+    assert 0 < free_memory(nowhere) <= host_memory().total
+
+
+def test_free_memory_of_a_gpu_is_asked_anew() -> None:
+    nvml = Nvml(gpu(used=2 * GB), gpu(used=0))
+    assert free_memory(nvml) == 22 * GB
+    nvml.cards[0]["used"] = 20 * GB
+    assert free_memory(nvml) == 4 * GB
+    assert bytes_per_parameter(nvml) == 2
+
+
+def test_a_gpu_that_shares_the_machines_memory_has_none_of_its_own() -> None:
+    assert free_memory(Nvml(gpu(memory=False, total=2**60))) < 2**50
+
+
+@pytest.mark.parametrize(
+    ("visible", "seen"),
+    [("1", ["B"]), ("1,0", ["B", "A"]), ("GPU-B", ["B"]), ("0,7,1", ["A"]), ("", []), ("-1", [])],
+)
+def test_only_gpus_that_cuda_may_use_count(monkeypatch: pytest.MonkeyPatch, visible: str, seen: list[str]) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert [each.name for each in gpus(Nvml(gpu("A"), gpu("B")))] == seen
+
+
+def test_a_containers_limit_counts_where_it_is_lower(tmp_path: Path) -> None:
+    (tmp_path / "memory.max").write_text("100000000\n")
+    (tmp_path / "memory.current").write_text("70000000\n")
+    (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 30000000\nactive_file 5\n")
+    assert host_memory(tmp_path) == Memory(40_000_000, 100_000_000)  # files that are only cached are free
+    (tmp_path / "memory.max").write_text("max\n")
+    assert host_memory(tmp_path).total == host_memory(tmp_path / "none").total > 100_000_000
