@@ -58,15 +58,17 @@ function tell(text, ...buttons) {
   clearTimeout(hiding);
   find("told").replaceChildren(make("span", "", text), ...buttons);
   find("told").hidden = false;
-  hiding = setTimeout(() => { find("told").hidden = true; }, TOLD_MS);
+  hiding = buttons.length ? 0 : setTimeout(hide, TOLD_MS); // a question waits for its answer
 }
+
+const hide = () => { find("told").hidden = true; };
 
 async function free(busy) {
   find("free").disabled = true;
   try {
     const answer = await fetch(address(`memory/free?busy=${busy}`), { method: "POST" });
     const found = await answer.json();
-    tell(found.told, ...(found.busy ? [button("End it too", "", () => free(true))] : []));
+    tell(found.told, ...(found.busy ? [button("End it too", "", () => free(true)), button("Leave it", "", hide)] : []));
   } catch { tell("The studio does not answer; nothing was freed."); }
   find("free").disabled = false;
 }
