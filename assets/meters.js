@@ -5,7 +5,11 @@ const UNITS = { load: "%", celsius: "°C", watts: "W" };
 
 const root = element.querySelector(".meters");
 const find = (name) => element.querySelector(`[data-meters="${CSS.escape(name)}"]`);
-const size = (gb) => number(gb, gb < 10 ? 1 : 0);
+function size(gb) {
+  const digits = gb < 9.95 ? 1 : 0; // always as many: what changes its width moves its neighbours
+  return gb.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
+
 
 // A bar with its text. `parts` are shares of the whole, the first of them this studio's where there are two.
 function gauge(name, label, text, more, parts) {
@@ -14,7 +18,6 @@ function gauge(name, label, text, more, parts) {
     box = make("div", "gauge");
     box.dataset.meters = name;
     box.setAttribute("role", "meter");
-    box.setAttribute("aria-label", label);
     box.setAttribute("aria-valuemin", 0);
     box.setAttribute("aria-valuemax", 100);
     const track = make("span", "track");
@@ -26,6 +29,7 @@ function gauge(name, label, text, more, parts) {
   shown.textContent = `${label} ${text}`;
   detail.textContent = more;
   parts.forEach((share, at) => { track.children[at].style.width = `${100 * Math.max(0, Math.min(1, share))}%`; });
+  box.setAttribute("aria-label", label);
   box.setAttribute("aria-valuenow", Math.round(100 * parts.reduce((sum, share) => sum + share, 0)));
   box.setAttribute("aria-valuetext", `${text}${more ? `, ${more}` : ""}`);
   box.title = `${label} ${text}${more ? `\n${more}` : ""}`;
@@ -35,17 +39,18 @@ function gauge(name, label, text, more, parts) {
 function ram(now) {
   const own = Object.values(now.own).reduce((sum, gb) => sum + gb, 0), [used, total] = now.ram;
   const largest = Object.entries(now.own).sort((a, b) => b[1] - a[1]);
-  const parts = largest.map(([name, gb]) => `${name} ${number(gb, 1)}`).join(", ");
+  const parts = largest.map(([name, gb]) => `${name} ${size(gb)}`).join(", ");
   const share = Math.min(own, used);
-  return gauge("ram", "RAM", `${size(used)} of ${size(total)} GB`, `this studio ${number(own, 1)}: ${parts}`, [share / total, (used - share) / total]);
+  return gauge("ram", "RAM", `${size(used)} of ${size(total)} GB`, `this studio ${size(own)}: ${parts}`, [share / total, (used - share) / total]);
 }
 
 function gpu(each, at, all) {
-  const [used, total] = each.memory || [0, 0];
-  const facts = [each.memory && `${size(used)} of ${size(total)} GB`, ...["load", "celsius", "watts"].map(
-    (fact) => each[fact] != null && `${each[fact]} ${UNITS[fact]}`)];
-  const share = each.memory ? used / total : (each.load || 0) / 100;
-  return gauge(`gpu${at}`, all.length > 1 ? `GPU ${at}` : "GPU", facts.filter(Boolean).join(" · "), each.name, [share]);
+  const several = all.length > 1, [used, total] = each.memory || [0, 0];
+  const facts = ["load", "celsius", "watts"].filter((fact) => each[fact] != null).map((fact) => `${each[fact]} ${UNITS[fact]}`);
+  if (each.memory) facts.unshift(`${size(used)} of ${size(total)} GB`);
+  const text = facts.splice(0, several ? 1 : facts.length).join(" · "); // of several there is room for one fact each
+  return gauge(`gpu${at}`, several ? `GPU ${at}` : "GPU", text, [...facts, each.name].join(" · "),
+    [each.memory ? used / total : (each.load || 0) / 100]);
 }
 
 function show(now) {

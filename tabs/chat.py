@@ -9,11 +9,11 @@ from typing import Any
 
 import gradio as gr
 
-from studio.errors import RunError
+from studio.errors import RunError, StudioError
 from studio.evaluation.metrics import LABELS, score
 from studio.responder import Labels, Sampling
 from studio.workspace import RunFolder
-from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices, said, shared_beginning
+from tabs._shared import PRIVATE, QUIET, Page, escaped, refusal, run_choices, said, shared_beginning
 
 TITLE = "Chat"
 ORDER = 50
@@ -74,7 +74,6 @@ def build(page: Page, tab: gr.Tab) -> None:
         show_progress="hidden",
         **PRIVATE,
     )
-    asking.failure(lambda: "", None, status, **QUIET)
     stop.click(lambda: '<p class="muted">Stopped.</p>', None, status, cancels=[asking], **QUIET)
     cleared = [base, tuned, reference, status, labels]
     clear.click(lambda: ([], [], "", "", ""), None, cleared, cancels=[asking], **QUIET)
@@ -133,7 +132,10 @@ def _ask(
     mass: float,
     most: float,
 ) -> Iterator[Any]:
-    """Both answers, as they are written: first the base model's, then the tuned one's. Or the text's labels."""
+    """Both answers, as they are written: first the base model's, then the tuned one's. Or the text's labels.
+
+    Where an answer cannot be had, both talks are again as they were before the question.
+    """
     if not (text or "").strip():
         raise RunError("There is nothing to send.", remedy="Write a message, or choose a held-out row.")
     if not run_id:
@@ -145,16 +147,20 @@ def _ask(
     before = [{"role": "system", "content": system}] if system.strip() else []
     talks = [[*_plain(side), {"role": "user", "content": text}] for side in (base, tuned)]
     sampling = Sampling(max_new_tokens=int(most), temperature=heat, top_p=mass)
-    for side, adapter in enumerate((False, True)):
-        asked, answer = talks[side], ""
-        for piece in page.responder.ask(folder, [*before, *asked], adapter=adapter, sampling=sampling):
-            answer += piece.text if piece.kind == "text" else ""
-            doing = "Answering" if piece.kind == "text" else piece.text
-            if answer:
-                talks[side] = [*asked, {"role": "assistant", "content": answer}]
-            # The prompt is kept until both have answered: a fault must not lose what was written.
-            yield *map(_shown, talks), gr.skip(), f'<p class="muted">{escaped(doing)} …</p>', gr.skip()
-        talks[side] = [*asked, {"role": "assistant", "content": answer or "(it said nothing)"}]
+    try:
+        for side, adapter in enumerate((False, True)):
+            asked, answer = talks[side], ""
+            for piece in page.responder.ask(folder, [*before, *asked], adapter=adapter, sampling=sampling):
+                answer += piece.text if piece.kind == "text" else ""
+                doing = "Answering" if piece.kind == "text" else piece.text
+                if answer:
+                    talks[side] = [*asked, {"role": "assistant", "content": answer}]
+                # The prompt is kept until both have answered: a fault must not lose what was written.
+                yield *map(_shown, talks), gr.skip(), f'<p class="muted">{escaped(doing)} …</p>', gr.skip()
+            talks[side] = [*asked, {"role": "assistant", "content": answer or "(it said nothing)"}]
+    except StudioError as error:  # as a message it would hide both talks
+        yield _shown(_plain(base)), _shown(_plain(tuned)), gr.skip(), refusal(error), gr.skip()
+        return
     right = row[1] if text == row[0] else ""  # a row's right answer says nothing of another question
     yield *map(_shown, talks), "", _outcome(right, talks[0][-1]["content"], talks[1][-1]["content"]), gr.skip()
 

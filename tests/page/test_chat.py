@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
 
-from tabs.chat import LABELS_SHOWN, _plain, _shown, labels_html
+from studio.config import RunConfig
+from studio.responder import Responder
+from studio.store import Store
+from studio.workspace import Workspace
+from tabs.chat import LABELS_SHOWN, _ask, _plain, _shown, labels_html
 
 CODE = "def f(x):\n    return x\n"
 
@@ -26,3 +31,18 @@ def test_labels_are_shown_as_text_the_likeliest_few() -> None:
     assert "50.0 %" in shown
     assert "4.25" in shown
     assert "<b>" not in shown
+
+
+def test_an_answer_that_cannot_be_had_leaves_both_talks_as_they_were(workspace: Workspace) -> None:
+    folder = workspace.new_run("lora")
+    RunConfig.parse({"model": "tiny"}).save(folder.config)
+    responder = Responder(workspace)
+    page: Any = SimpleNamespace(workspace=workspace, store=Store(workspace), responder=responder)
+    talk = [{"role": "user", "content": "before"}, {"role": "assistant", "content": "yes"}]
+    try:
+        *_, (base, tuned, prompt, status, _) = _ask(page, folder.id, "now", "", talk, talk, ("", ""), 0, 1, 8)
+    finally:
+        responder.close()
+    assert _plain(base) == _plain(tuned) == talk
+    assert prompt == gr.skip()  # what was asked can be asked again
+    assert "This run saved no adapter." in status

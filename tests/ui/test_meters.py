@@ -43,6 +43,8 @@ def test_the_meters_are_on_every_page_and_free_memory_says_what_it_did(open_page
     expect(page.locator("#meters [role=status]")).to_have_text("1.2 GB of memory is free again.")
     assert asked == ["false", "true"]
 
+    now["gpus"] = [GPU] * 8
+    expect(page.get_by_role("meter", name="GPU 7")).to_contain_text("GPU 7 12 of 80 GB")
     page.set_viewport_size({"width": 390, "height": 700})
     assert page.locator(".meters").evaluate("it => it.getBoundingClientRect().height") < 40  # one line
     assert page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth") <= 0
