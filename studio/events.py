@@ -67,6 +67,15 @@ class ModelReady(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Ready(Event):
+    """The first step can begin."""
+
+    seconds: dict[str, float]  # what took how long since the worker took the run: "data", "model", "method", "trainer"
+    rows_found: int  # whose tokens were kept from an earlier run
+    rows_made: int  # that were tokenised anew
+
+
+@dataclass(frozen=True, kw_only=True)
 class StepDone(Event):
     """One optimiser update. Written by the worker; drawn by the Curves tab."""
 

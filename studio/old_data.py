@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, cycle, takewhile
 from pathlib import Path
 from typing import Any
 
 from studio.config import OldDataSettings, RunConfig
+from studio.data.kept import NOWHERE, Kept
 from studio.data.library import divided, open_source
+from studio.data.tokenised import joined, lengths_of, tokenised
 from studio.errors import ConfigError, DatasetError
 from studio.objectives import Prepared, Progress
 from studio.workspace import Workspace
@@ -22,7 +25,7 @@ class Guarded:
     """The rows of a run with old data among them, and those that a penalty may measure."""
 
     prepared: Prepared
-    measured: list[Any]
+    measured: Sequence[Any]
 
 
 def settle_old(config: RunConfig, workspace: Workspace) -> OldDataSettings:
@@ -79,7 +82,14 @@ def _check_none_needed(config: RunConfig) -> None:
         )
 
 
-def guard(config: RunConfig, workspace: Workspace, prepared: Prepared, tokenizer: Any, progress: Progress) -> Guarded:
+def guard(
+    config: RunConfig,
+    workspace: Workspace,
+    prepared: Prepared,
+    tokenizer: Any,
+    progress: Progress,
+    kept: Kept = NOWHERE,
+) -> Guarded:
     """`prepared` with old rows to score and, where wanted, others to replay; some of those are for a penalty.
 
     Which rows are scored depends on the seed alone. Raises DatasetError where the old data holds nothing to learn.
@@ -97,14 +107,16 @@ def guard(config: RunConfig, workspace: Workspace, prepared: Prepared, tokenizer
     random.Random(config.seed).shuffle(pool)  # noqa: S311 - an order, not a secret
     pool = pool[: max(_READ, _holding(pool, wanted))] if wanted or config.penalty.rows() else scored.rows
     try:
-        found = config.objective.prepare(replace(sides.train, rows=pool), scored, opened.mapping, tokenizer, progress)
+        found = config.objective.prepare(
+            replace(sides.train, rows=pool), scored, opened.mapping, tokenizer, progress, kept
+        )
     except DatasetError as error:
         raise DatasetError(f"The old data, {opened.title}: {error.problem}", remedy=error.remedy) from error
     return Guarded(_mixed(prepared, _replayed(found.train, wanted), found), found.train)
 
 
-def _tokens(rows: list[Any]) -> int:
-    return sum(len(row.input_ids) for row in rows)
+def _tokens(rows: Sequence[Any]) -> int:
+    return sum(lengths_of(rows))
 
 
 def _holding(rows: list[Any], tokens: int) -> int:
@@ -113,32 +125,34 @@ def _holding(rows: list[Any], tokens: int) -> int:
     return 1 + sum(1 for _ in takewhile(lambda characters: characters < 8 * tokens, seen))
 
 
-def _replayed(rows: list[Any], tokens: int) -> list[Any]:
-    """As many of `rows`, from the first again behind the last, as come nearest to `tokens`; one at least, if any."""
-    replayed: list[Any] = []
-    left = tokens
-    for row in cycle(rows) if tokens else ():
-        if replayed and left < len(row.input_ids) / 2:
+def _replayed(rows: Sequence[Any], tokens: int) -> list[int]:
+    """Places of as many rows, the first again behind the last, as come nearest to `tokens`; one at least, if any."""
+    replayed: list[int] = []
+    left, lengths = tokens, lengths_of(rows)
+    for place, length in cycle(enumerate(lengths)) if tokens else ():
+        if replayed and left < length / 2:
             break
-        replayed.append(row)
-        left -= len(row.input_ids)
+        replayed.append(place)
+        left -= length
     return replayed
 
 
-def _mixed(prepared: Prepared, replayed: list[Any], old: Prepared) -> Prepared:
-    from studio.data.tokens import report_on
+def _mixed(prepared: Prepared, places: list[int], old: Prepared) -> Prepared:
+    from studio.data.tokens import Encoded, report_on
 
+    replayed = tokenised(Encoded, old.train).take(places)
+    train = joined([tokenised(Encoded, prepared.train), replayed])
     notes = [f"{len(old.validation):,} rows of old data are scored beside the new ones and never trained on."]
     if replayed:
         often = "" if len(replayed) <= len(old.train) else f"; there are only {len(old.train):,}, so they come again"
-        share = _tokens(replayed) / _tokens([*prepared.train, *replayed])
+        share = _tokens(replayed) / _tokens(train)
         notes.append(
             f"{len(replayed):,} rows of old data, {share:.1%} of the tokens, are mixed into the training rows{often}."
         )
     more, report = report_on(replayed, 0), prepared.report
     return replace(
         prepared,
-        train=[*prepared.train, *replayed],
+        train=train,
         old=old.validation,
         notes=[*prepared.notes, *notes],
         report=replace(

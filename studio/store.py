@@ -53,6 +53,7 @@ class State:
     process_started: float = 0.0
     data: events.DataReady | None = None
     model: events.ModelReady | None = None
+    ready: events.Ready | None = None
     saved: events.Saved | None = None
     answers: events.AnswersScored | None = None
     labels: events.LabelsScored | None = None
@@ -152,6 +153,8 @@ class _View:
                 state.data = event
             case events.ModelReady():
                 state.model = event
+            case events.Ready():
+                state.ready = event
             case events.StepDone():
                 state.phase, state.done, state.total, state.unit = "Training", event.step, event.total_steps, "steps"
                 state.step, state.total_steps = event.step, event.total_steps

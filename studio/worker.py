@@ -12,7 +12,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -23,6 +23,7 @@ import psutil
 
 from studio.catalog import key_of
 from studio.config import RunConfig
+from studio.data.kept import Kept
 from studio.errors import StudioError, explain
 from studio.events import (
     DataReady,
@@ -31,6 +32,7 @@ from studio.events import (
     ModelReady,
     Note,
     Phase,
+    Ready,
     Saved,
     Started,
     Stopped,
@@ -57,16 +59,25 @@ class Job:
         self.step = 0
         self._last_progress = 0.0
         self._terms: list[str] = []  # that became tokens of their own
-        self._measured: list[Any] = []  # rows of old data that the penalty may measure
+        self._measured: Sequence[Any] = []  # rows of old data that the penalty may measure
+        self._kept = Kept(workspace.tokens)
+        self._last_lap = 0.0
+        self._seconds: dict[str, float] = {}  # what took how long before the first step
 
     def run(self) -> None:
         """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
+        self._last_lap = time.perf_counter()
         train, held_out, mapping = self._read_data()
         self.config.objective.check_rows(train, mapping)
+        self._lap("data")
         loaded = self._load_model()
+        self._lap("model")
         self._extend_vocabulary(loaded, train, mapping)
         prepared = self._tokenise(train, held_out, mapping, loaded.tokenizer)
+        del train, held_out  # training needs their tokens only
+        self._lap("data")
         model = self._attach(loaded, prepared)
+        self._lap("method")
         self._train(model, loaded, prepared)
         self._save(model)
         if self.folder.stop_flag.exists():
@@ -151,6 +162,7 @@ class Job:
             mapping,
             tokenizer,
             lambda done, total: self.progress("Preparing data", done, total, "rows"),
+            self._kept,
         )
         guarded = guard(
             self.config,
@@ -158,6 +170,7 @@ class Job:
             prepared,
             tokenizer,
             lambda done, total: self.progress("Preparing old data", done, total, "rows"),
+            self._kept,
         )
         prepared, self._measured = guarded.prepared, guarded.measured
         for text in prepared.notes:
@@ -220,6 +233,7 @@ class Job:
         )
         self._hold_back(trainer)
         self._stop_if_asked()
+        self._tell_ready()
         trainer.train()
         self.step = listener.step
 
@@ -275,6 +289,16 @@ class Job:
             self.events.append(outcome)
 
     # -- telling -----------------------------------------------------------------------------------
+
+    def _lap(self, what: str) -> None:
+        """The time since the last lap went into `what`."""
+        now = time.perf_counter()
+        self._seconds[what] = self._seconds.get(what, 0.0) + now - self._last_lap
+        self._last_lap = now
+
+    def _tell_ready(self) -> None:
+        self._lap("trainer")
+        self.events.append(Ready(seconds=self._seconds, rows_found=self._kept.found, rows_made=self._kept.made))
 
     def _phase(self, name: str) -> None:
         self._stop_if_asked()

@@ -51,6 +51,7 @@ class Workspace:
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
         self.cache = self.root / "cache"  # what can be made again: files as Parquet
+        self.tokens = self.cache / "tokens"  # tokenised rows
         self.downloads = self.cache / "downloads"  # files made for a browser to fetch
         self.server_lock = self.root / "server.lock"
         self.device_lock = self.root / "device.lock"

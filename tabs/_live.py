@@ -11,6 +11,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from studio.errors import RunError
+from studio.events import Ready
 from studio.jobs import Jobs
 from studio.store import State, Store
 from tabs._charts import charts
@@ -100,6 +101,15 @@ def payload(store: Store, run_id: str, since: int) -> dict[str, Any]:
     }
 
 
+def waited(ready: Ready) -> str:
+    """Where the time before the first step went."""
+    took = {name: f"{name} {seconds:.1f} s" for name, seconds in ready.seconds.items()}
+    if ready.rows_found:
+        which = "kept from an earlier run" if not ready.rows_made else f"{ready.rows_found:,} rows of it kept"
+        took["data"] = f"{took['data']}, {which}"
+    return f"ready in {sum(ready.seconds.values()):.1f} s ({'; '.join(took.values())})"
+
+
 def facts(state: State) -> str:
     """What runs on what, in a line."""
     parts = []
@@ -112,6 +122,8 @@ def facts(state: State) -> str:
             parts.append(f"{data.truncated_rows} cut off at the cut-off length")
         if data.skipped_rows:
             parts.append(f"{data.skipped_rows} left out, nothing to learn")
+    if state.ready:
+        parts.append(waited(state.ready))
     if saved := state.saved:
         size = saved.size / 1e6
         parts.append(f"{size:,.{0 if size >= 10 else 2}f} MB saved")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
 from studio.data.rendering import LossOn, Rendered, chat_template_of, render, use_template
 from studio.data.templates import CHOOSE_COLUMNS, Mapping, explain_row, to_messages, to_text
+from studio.data.tokenised import Tokenised, cut, tokenised
 from studio.errors import DatasetError, ModelError
 
 __all__ = [
@@ -70,7 +71,7 @@ def encode_rows(
     max_length: int,
     progress: Callable[[int, int], None] | None = None,
     loss_on: LossOn = "answers",
-) -> tuple[list[Encoded], Report]:
+) -> tuple[Tokenised[Encoded], Report]:
     """All rows that hold something to learn, in order, and what became of the others.
 
     `progress(done, total)` counts rows. Raises DatasetError where no row is left, ModelError where
@@ -78,36 +79,44 @@ def encode_rows(
     """
     if mapping.format != "text":
         check_tokenizer(tokenizer)
-    encoded: list[Encoded] = []
     counts = _Counts()
-    for batch in _batches(rows):
-        if mapping.format == "text":
-            found = [encode_text(to_text(row, mapping), tokenizer, max_length) for row in batch]
-            counts.empty += found.count(None)
-        else:
-            rendered = [one for row in batch if (one := _rendered(row, mapping, tokenizer, loss_on, counts))]
-            found = _encode(rendered, tokenizer, max_length)
-            counts.too_long += found.count(None)
-        encoded += [one for one in found if one is not None]
-        counts.seen += len(batch)
-        if progress:
-            progress(counts.seen, len(rows))
+
+    def learnt() -> Iterator[Encoded]:
+        for batch in _batches(rows):
+            if mapping.format == "text":
+                found = [encode_text(to_text(row, mapping), tokenizer, max_length) for row in batch]
+                counts.empty += found.count(None)
+            else:
+                rendered = [one for row in batch if (one := _rendered(row, mapping, tokenizer, loss_on, counts))]
+                found = _encode(rendered, tokenizer, max_length)
+                counts.too_long += found.count(None)
+            yield from (one for one in found if one is not None)
+            counts.seen += len(batch)
+            if progress:
+                progress(counts.seen, len(rows))
+
+    encoded = tokenised(Encoded, learnt())
     if not encoded:
         raise _nothing_left(counts, max_length)
     return encoded, report_on(encoded, len(rows) - len(encoded))
 
 
-def pack(encoded: list[Encoded], max_length: int) -> list[Encoded]:
+def pack(encoded: Sequence[Encoded], max_length: int) -> Tokenised[Encoded]:
     """All tokens end to end, in blocks of `max_length`; only the last is shorter, and nothing is cut away.
 
     Brown et al. 2020, arXiv:2005.14165, section 2.2 and appendix B: a document may begin within a block, behind the
     end token of the one before, which the model sees too. A block's first token is never predicted.
     """
-    ids = [token for one in encoded for token in one.input_ids]
-    labels = [label for one in encoded for label in one.labels]
-    starts = range(0, len(ids), max_length)
-    blocks = [Encoded(ids[at : at + max_length], labels[at : at + max_length], False) for at in starts]
-    return [block for block in blocks if any(label != IGNORED for label in block.labels[1:])]
+    import numpy
+
+    rows = tokenised(Encoded, encoded)
+    ids, labels = rows.flat("input_ids"), rows.flat("labels")
+    starts = numpy.arange(0, len(ids), max_length)
+    predicted = labels != IGNORED
+    predicted[starts] = False
+    kept = numpy.add.reduceat(predicted, starts) > 0
+    columns = {"input_ids": ids, "labels": labels, "truncated": numpy.zeros(len(starts), bool)}
+    return cut(Encoded, columns, [*starts.tolist(), len(ids)]).take(numpy.flatnonzero(kept).tolist())
 
 
 @dataclass
@@ -188,13 +197,16 @@ def labels_of(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[
     ]
 
 
-def report_on(encoded: list[Encoded], skipped: int) -> Report:
+def report_on(encoded: Sequence[Encoded], skipped: int) -> Report:
     """The counts of rows, or blocks, that will be trained on."""
+    rows = tokenised(Encoded, encoded)
+    learnt = rows.flat("labels") != IGNORED
+    learnt[rows.lengths.cumsum() - rows.lengths] = False  # a row's first token is never predicted
     return Report(
-        truncated=sum(one.truncated for one in encoded),
+        truncated=int(rows.flat("truncated").sum()),
         skipped=skipped,
-        tokens=sum(len(one.input_ids) for one in encoded),
-        trained_tokens=sum(label != IGNORED for one in encoded for label in one.labels[1:]),
+        tokens=int(rows.lengths.sum()),
+        trained_tokens=int(learnt.sum()),
     )
 
 

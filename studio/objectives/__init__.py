@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from studio.catalog import Entry, discover
+from studio.data.kept import NOWHERE, Kept
 
 if TYPE_CHECKING:
     from studio.data.dataset import Dataset
@@ -24,12 +25,12 @@ Conversation = list[dict[str, str]]
 
 @dataclass(frozen=True)
 class Prepared:
-    """Tokenised rows, ready for a trainer. Each row has `input_ids`."""
+    """Tokenised rows, ready for a trainer. Each row has `input_ids` and `labels`."""
 
-    train: list[Any]
-    validation: list[Any]
+    train: Sequence[Any]
+    validation: Sequence[Any]
     report: Report
-    old: list[Any] = field(default_factory=list)  # rows of old data that the run guards, never trained on
+    old: Sequence[Any] = field(default_factory=list)  # rows of old data that the run guards, never trained on
     notes: list[str] = field(default_factory=list)  # what the person should know about the rows
 
 
@@ -59,9 +60,15 @@ class Objective(Entry):
         """Raise DatasetError where it cannot learn from the rows that are left once others are held out."""
 
     def prepare(
-        self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
+        self,
+        train: Dataset,
+        validation: Dataset | None,
+        mapping: Mapping,
+        tokenizer: Any,
+        progress: Progress,
+        kept: Kept = NOWHERE,
     ) -> Prepared:
-        """Rows → tokens. Raises DatasetError where nothing can be learnt from them."""
+        """Rows → tokens, or what `kept` has of them. Raises DatasetError where nothing can be learnt from them."""
         raise NotImplementedError
 
     def learning_rate(self, method: Method) -> float:

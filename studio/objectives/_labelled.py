@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from studio.data.kept import NOWHERE, Kept
 from studio.data.labels import Cell, Head, Labelled, count, count_column, encode, target
 from studio.errors import DatasetError
 from studio.events import LabelsScored
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from studio.data.dataset import Dataset
     from studio.data.library import Opened
     from studio.data.templates import Mapping
+    from studio.data.tokenised import Tokenised
     from studio.methods import Method
 
 _HURRY = 5  # times the rate of next-token training: far fewer rows to learn from
@@ -94,27 +97,35 @@ class LabelObjective(Objective):
         self._heads(train, mapping)
 
     def prepare(
-        self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
+        self,
+        train: Dataset,
+        validation: Dataset | None,
+        mapping: Mapping,
+        tokenizer: Any,
+        progress: Progress,
+        kept: Kept = NOWHERE,
     ) -> PreparedLabels:
         from studio.data.tokens import Report
 
         heads, notes = self._heads(train, mapping)
         total = len(train.rows)
-        learnt, _ = self._encode(train, mapping, heads, tokenizer, lambda done: progress(done, total))
+        learnt, _ = self._encode(train, mapping, heads, tokenizer, lambda done: progress(done, total), kept)
         if not learnt:
             raise DatasetError(
                 f"None of the {total:,} rows has both a text and a label.",
                 remedy="Choose which column plays which part under 'Columns' in the Dataset tab.",
             )
-        held_out = []
+        held_out: Sequence[Labelled] = []
         if validation is not None and validation.rows:
-            held_out, unknown = self._encode(validation, mapping, heads, tokenizer, None)
+            held_out, unknown = self._encode(validation, mapping, heads, tokenizer, None, kept)
             notes += _unseen(unknown)
             if not held_out and any(unknown.values()):
                 raise _all_unseen(next(iter(+unknown)))
-            random.Random(0).shuffle(held_out)  # noqa: S311 - the first ones are scored while training: of every label
-        tokens = sum(len(row.input_ids) for row in learnt)
-        report = Report(sum(row.truncated for row in learnt), total - len(learnt), tokens, tokens)
+            order = list(range(len(held_out)))
+            random.Random(0).shuffle(order)  # noqa: S311 - the first ones are scored while training: of every label
+            held_out = held_out.take(order)
+        tokens = int(learnt.lengths.sum())
+        report = Report(int(learnt.flat("truncated").sum()), total - len(learnt), tokens, tokens)
         return PreparedLabels(learnt, held_out, report, [], notes, tuple(heads), self.head_learning_rate)
 
     def _heads(self, train: Dataset, mapping: Mapping) -> tuple[list[Head], list[str]]:
@@ -134,17 +145,16 @@ class LabelObjective(Objective):
         return heads, notes
 
     def _encode(
-        self, dataset: Dataset, mapping: Mapping, heads: list[Head], tokenizer: Any, progress: Any
-    ) -> tuple[list[Labelled], Counter[str]]:
-        return encode(
-            dataset.rows,
-            mapping.columns["text"],
-            heads,
-            tokenizer,
-            max_length=self.max_length,
-            separator=self.label_separator,
-            progress=progress,
-        )
+        self, dataset: Dataset, mapping: Mapping, heads: list[Head], tokenizer: Any, progress: Any, kept: Kept
+    ) -> tuple[Tokenised[Labelled], Counter[str]]:
+        settings: dict[str, Any] = {"max_length": self.max_length, "separator": self.label_separator}
+
+        def make() -> tuple[list[Labelled], dict[str, int]]:
+            return encode(dataset.rows, mapping.columns["text"], heads, tokenizer, progress=progress, **settings)
+
+        known = {**settings, "text": mapping.columns["text"], "heads": [asdict(head) for head in heads]}
+        rows, unknown = kept.rows(Labelled, dataset, tokenizer, known, make)
+        return rows, Counter(unknown)
 
     def assemble(self, model: Any, prepared: Prepared) -> Any:
         from studio.models.heads import Headed

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+from studio.catalog import key_of
 from studio.data.formats import FORMATS
+from studio.data.kept import NOWHERE, Kept
 from studio.data.rendering import LossOn
 from studio.errors import DatasetError
 from studio.events import AnswersScored
@@ -15,6 +17,8 @@ from studio.settings import setting
 if TYPE_CHECKING:
     from studio.data.dataset import Dataset
     from studio.data.templates import Mapping
+    from studio.data.tokenised import Tokenised
+    from studio.data.tokens import Encoded, Report
 
 UNCUT = 2**31 - 1  # tokens; a cut-off that no row reaches
 EXAMPLES_KEPT = 8  # answers shown with the result
@@ -73,30 +77,40 @@ class NextToken(Objective):
         return UNCUT if self.packs(mapping) else self.max_length
 
     def prepare(
-        self, train: Dataset, validation: Dataset | None, mapping: Mapping, tokenizer: Any, progress: Progress
+        self,
+        train: Dataset,
+        validation: Dataset | None,
+        mapping: Mapping,
+        tokenizer: Any,
+        progress: Progress,
+        kept: Kept = NOWHERE,
     ) -> Prepared:
         from studio.data.tokens import use_template
 
         if mapping.format != "text":
             use_template(tokenizer, self.chat_template)
-        learnt, report = self._encode(train, mapping, tokenizer, progress)
+        learnt, report = self._encode(train, mapping, tokenizer, progress, kept)
         held_out = []
         if validation is not None and validation.rows:
             with contextlib.suppress(DatasetError):  # nothing to score on is no reason not to train
-                held_out, _ = self._encode(validation, mapping, tokenizer, None)
+                held_out, _ = self._encode(validation, mapping, tokenizer, None, kept)
         notes = [f"{len(train.rows):,} rows were packed into {len(learnt):,} blocks."] if self.packs(mapping) else []
         return Prepared(learnt, held_out, report, notes=notes)
 
-    def _encode(self, dataset: Dataset, mapping: Mapping, tokenizer: Any, progress: Progress | None) -> Any:
+    def _encode(
+        self, dataset: Dataset, mapping: Mapping, tokenizer: Any, progress: Progress | None, kept: Kept
+    ) -> tuple[Tokenised[Encoded], Report]:
         """Rows, or blocks of packed ones, and the report on them. Raises DatasetError."""
-        from studio.data.tokens import encode_rows, pack, report_on
+        from studio.data.tokens import Encoded, encode_rows, pack, report_on
 
-        cut_off = self.cut_off(mapping)
-        rows, report = encode_rows(dataset.rows, mapping, tokenizer, cut_off, progress, self.loss_on)
-        if not self.packs(mapping):
-            return rows, report
-        blocks = pack(rows, self.max_length)
-        return blocks, report_on(blocks, report.skipped)
+        def make() -> tuple[Tokenised[Encoded], dict[str, int]]:
+            cut_off = self.cut_off(mapping)
+            rows, report = encode_rows(dataset.rows, mapping, tokenizer, cut_off, progress, self.loss_on)
+            return pack(rows, self.max_length) if self.packs(mapping) else rows, {"skipped": report.skipped}
+
+        settings = {"objective": key_of(self), **self.model_dump(mode="json"), "mapping": mapping.plain()}
+        rows, counts = kept.rows(Encoded, dataset, tokenizer, settings, make)
+        return rows, report_on(rows, counts["skipped"])
 
     def trainer(self) -> type[Any]:
         from studio.training.supervised import SupervisedTrainer
