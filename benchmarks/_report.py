@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import platform
 import statistics
+import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -28,3 +32,17 @@ def ratio(name: str, ours: Sequence[float], theirs: Sequence[float]) -> str:
     """Median of the ratios pair by pair; the pairs were measured in turn."""
     pairs = [b / a for a, b in zip(ours, theirs, strict=True)]
     return row(name, pairs, "x")
+
+
+def keep(results: Path, part: str, values: dict[str, Any], lines: list[str]) -> None:
+    """Put what was measured in the place of what an earlier run measured of the same `part`, and print it.
+
+    `results` names a .json with all values and a .txt with the lines.
+    """
+    print("\n".join(lines), flush=True)
+    path = results.with_suffix(".json")
+    earlier = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    earlier[part] = {"machine": machine(), "date": time.strftime("%Y-%m-%d"), "text": lines, **values}
+    path.write_text(json.dumps(earlier, indent=1) + "\n", encoding="utf-8")
+    text = [line for each in earlier.values() for line in [*each["text"], ""]]
+    results.with_suffix(".txt").write_text("\n".join(text), encoding="utf-8")
