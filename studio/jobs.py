@@ -178,10 +178,13 @@ class Jobs:
     def processes(self) -> dict[str, list[int]]:
         """Ids of the processes that train, and of the worker that waits for the next run, its imports done."""
         with self._lock:
-            own = {run_id: worker.process.pid for run_id, worker in self._running.items() if worker.alive}
-            found = [self.store.state(run_id).process() for run_id in self._active - self._running.keys()]
+            training = [worker.process.pid for worker in self._running.values() if worker.alive]
+            for run_id in self._active - self._running.keys():  # of an earlier server
+                with contextlib.suppress(RunError):  # its folder was deleted
+                    process = self.store.state(run_id).process()
+                    training += [process.pid] if process else []
             warm = [self._warm.process.pid] if self._warm and self._warm.alive else []
-        return {"run": [*own.values(), *(process.pid for process in found if process)], "waiting worker": warm}
+        return {"run": training, "waiting worker": warm}
 
     # -- the thread ----------------------------------------------------------------------------
 
