@@ -12,6 +12,7 @@ import os
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, replace
@@ -374,15 +375,23 @@ def peak_memory() -> float:
 
 def warm_up() -> None:
     """Import what every run needs. Seconds that nobody has to wait for after a click."""
-    import peft  # noqa: F401
-    import transformers.models.auto.modeling_auto  # noqa: F401
+    import transformers.models.auto.modeling_auto
+    import transformers.models.qwen2.modeling_qwen2
+    import transformers.models.qwen3.modeling_qwen3  # noqa: F401 - tiny_model imports Llama
 
     import studio.data.library
     import studio.evaluation.answers
     import studio.models.base
     import studio.models.generate
+    import studio.models.vocabulary
     import studio.training.callbacks
+    import studio.training.classifying
     import studio.training.supervised  # noqa: F401
+    from studio.models.tiny import tiny_model
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        RunConfig().method.attach(tiny_model())  # peft imports what a method needs once it is attached
 
     gc.freeze()
 
