@@ -8,8 +8,9 @@ import statistics
 import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from itertools import cycle, islice
+from itertools import cycle, islice, product
 from pathlib import Path
 
 import _report
@@ -26,31 +27,41 @@ STEPS = 20  # of each size of data
 LONG_STEPS = 6  # of each length; the first warms up
 WHOLE_ROWS = 100
 
+Reports = dict[int, list[Report]]  # of each size, a report a round
 
-def growth(work: Work, results: Path) -> None:
+
+def growth(work: Work, rounds: int, results: Path) -> None:
     """Speed and memory of ours over more rows, then over longer ones beside what their FLOPs say."""
-    sizes = {size: _many(work, size) for size in ROWS}
+    sizes = _in_turn(_many, work, ROWS, rounds)
     lines = ["the same rows again and again:"]
-    lines += [_line(f"{size:,} rows, {STEPS} updates", _steady(report), report) for size, report in sizes.items()]
-    speeds, held = [_steady(each) for each in sizes.values()], [each.memory for each in sizes.values()]
+    lines += [_line(f"{size:,} rows, {STEPS} updates", found) for size, found in sizes.items()]
+    speeds, held = [_speed(each) for each in sizes.values()], [_memory(each) for each in sizes.values()]
     lines.append(
         f"slowest / quickest {min(speeds) / max(speeds):.2f} (goal >= 0.9), memory {held[-1] - held[0]:+.2f} GB"
     )
-    lengths = {length: _long(work, length) for length in LENGTHS}
+    lengths = _in_turn(_long, work, LENGTHS, rounds)
     shapes = Shapes.read(Path(work.job.model))
     # Rows of one length, learnt whole but for the first token, which nothing predicts.
     costs = {each: operations(shapes, work.job.rank, [(each, each - 1)]) / each for each in LENGTHS}
-    reference = _steady(lengths[LENGTHS[0]]) * costs[LENGTHS[0]]  # FLOP/s
+    reference = _speed(lengths[LENGTHS[0]]) * costs[LENGTHS[0]]  # FLOP/s
     lines += ["", f"{TOKENS:,} tokens an update, all learnt; beside what the FLOPs of a token say:"]
-    for length, report in lengths.items():
-        measured, expected = _steady(report), reference / costs[length]
-        said = f"  FLOPs say {expected:.0f} tok/s: measured {measured / expected:.2f} of it"
-        lines.append(_line(f"{length:,} tokens a row", measured, report) + said)
+    for length, found in lengths.items():
+        expected = reference / costs[length]
+        said = f"  FLOPs say {expected:.0f} tok/s: measured {_speed(found) / expected:.2f} of it"
+        lines.append(_line(f"{length:,} tokens a row", found) + said)
     values = {
-        "rows": {size: asdict(report) for size, report in sizes.items()},
-        "lengths": {each: {**asdict(report), "flops_a_token": costs[each]} for each, report in lengths.items()},
+        "rows": {size: [asdict(each) for each in found] for size, found in sizes.items()},
+        "lengths": {length: [asdict(each) for each in found] for length, found in lengths.items()},
+        "flops_a_token": costs,
     }
     _report.keep(results, "growth", values, lines)
+
+
+def _in_turn(run: Callable[[Work, int], Report], work: Work, sizes: Sequence[int], rounds: int) -> Reports:
+    found: Reports = {size: [] for size in sizes}
+    for _, size in product(range(rounds), sizes):
+        found[size].append(run(work, size))
+    return found
 
 
 def whole(work: Work, rounds: int, results: Path) -> None:
@@ -93,14 +104,17 @@ def _long(work: Work, length: int) -> Report:
     )
 
 
-def _steady(report: Report) -> float:
-    """Median tokens a second of its updates, the first left out, which warms up."""
-    pairs = zip(report.step_tokens[1:], report.step_seconds[1:], strict=True)
-    return statistics.median(tokens / seconds for tokens, seconds in pairs)
+def _speed(reports: list[Report]) -> float:
+    """Tokens a second without the first update, which warms up; the median of the rounds."""
+    return statistics.median(sum(each.step_tokens[1:]) / sum(each.step_seconds[1:]) for each in reports)
 
 
-def _line(name: str, speed: float, report: Report) -> str:
-    return f"{name:<32} {speed:>8.0f} tok/s {report.memory:>7.2f} GB"
+def _memory(reports: list[Report]) -> float:
+    return statistics.median(each.memory for each in reports)
+
+
+def _line(name: str, reports: list[Report]) -> str:
+    return f"{name:<32} {_speed(reports):>8.0f} tok/s {_memory(reports):>7.2f} GB"
 
 
 def _command_line(work: Work) -> float:

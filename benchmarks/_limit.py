@@ -70,8 +70,8 @@ def peak(shapes: Shapes, tokens: int) -> dict[str, float]:
     import torch
 
     seconds = work = 0.0
-    for before, after in [*shapes.linear] * 1 + [(shapes.width, shapes.vocabulary)]:
-        times = shapes.layers if after != shapes.vocabulary else 1
+    products = [(shapes.layers, *each) for each in shapes.linear] + [(1, shapes.width, shapes.vocabulary)]
+    for times, before, after in products:
         weight = torch.randn(after, before).bfloat16()
         for x, by in ((torch.randn(tokens, before), weight.t()), (torch.randn(tokens, after), weight)):
             seconds += times * _seconds(x.bfloat16(), by)

@@ -170,8 +170,13 @@ def losses(rounds: Rounds) -> list[str]:
             )
     for name, report in first.items():
         last = report.losses[-max(1, len(report.losses) // 4) :]
-        lines.append(f"{TITLES[name]:<52} loss {report.losses[0]:.3f} -> {statistics.mean(last):.3f}")
+        change = f"loss {report.losses[0]:.3f} -> {statistics.mean(last):.3f}"
+        lines.append(f"{TITLES[name]:<54} {report.tokens:>9,} tokens, {change}, {_packages(report)}")
     return lines
+
+
+def _packages(report: Report) -> str:
+    return " ".join(f"{name} {number}" for name, number in report.versions.items())
 
 
 def race(work: Work, chosen: list[str], rounds: int) -> None:
@@ -208,7 +213,7 @@ def main() -> None:
         workspace = Workspace(options.workspace or scratch / "workspace").create()
         work = prepare(options, workspace, scratch)
         if options.growth:
-            _growth.growth(work, RESULTS)
+            _growth.growth(work, options.rounds, RESULTS)
         elif options.whole:
             _growth.whole(work, options.rounds, RESULTS)
         else:
