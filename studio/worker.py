@@ -212,6 +212,7 @@ class Job:
         return model
 
     def _train(self, model: Any, loaded: Any, prepared: Any) -> None:
+        from studio.models.base import products
         from studio.training.callbacks import EventCallback
         from studio.training.trainer import arguments
 
@@ -222,16 +223,18 @@ class Job:
             prepared=replace(prepared, validation=prepared.validation[: self.config.training.eval_rows]),
             listener=listener,
             method=self.config.method,
+            compute=products(loaded.placement, exact=self.config.training.dtype != "auto"),
             arguments=arguments(
                 self.config.training,
                 rows=len(prepared.train),
                 held_out=len(prepared.validation or prepared.old),
                 device=loaded.placement.device,
-                dtype=loaded.placement.dtype,
                 seed=self.config.seed,
                 output_dir=str(self.folder.checkpoints),
             ),
         )
+        if trainer.route.reason:
+            self.events.append(Note(text=f"Rows are padded to the longest of their batch: {trainer.route.reason}."))
         self._hold_back(trainer)
         self._stop_if_asked()
         self._tell_ready()

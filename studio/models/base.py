@@ -49,6 +49,18 @@ def placement(dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto")
     return Placement(device, chosen, reason)
 
 
+def products(place: Placement, *, exact: bool) -> torch.dtype | None:
+    """What training multiplies matrices in, where that is not the weights' own format; None: it is.
+
+    Weights that learn are kept in float32, so that small updates count; their products need it no more than
+    those of the frozen ones. `exact`: the person chose the format.
+    """
+    halved = place.dtype == "bfloat16" or (
+        place.dtype == "float32" and not exact and _AUTO[place.device]()[0] == "bfloat16"
+    )
+    return torch.bfloat16 if halved and place.device != "mps" else None
+
+
 def _device() -> str:
     if torch.cuda.is_available():
         return "cuda"

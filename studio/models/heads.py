@@ -43,12 +43,16 @@ class Headed(nn.Module):
     def forward(self, input_ids: Tensor, attention_mask: Tensor, **_: Any) -> list[Tensor]:
         """A tensor of shape (rows, outputs) per head: logits, or a scaled number. Rows are padded on the right."""
         hidden = self.backbone(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        hidden = hidden[:, -input_ids.shape[1] :].float()  # learnt prompts stand in front
+        return self.named(hidden[attention_mask.bool()], attention_mask.sum(dim=1))
+
+    def named(self, states: Tensor, lengths: Tensor) -> list[Tensor]:
+        """The same of hidden states of shape (tokens, width), those of all rows end to end."""
+        states = states.float()
         if self.causal:
-            pooled = hidden[torch.arange(len(hidden), device=hidden.device), attention_mask.sum(dim=1) - 1]
+            pooled = states[lengths.cumsum(0) - 1]
         else:
-            mask = attention_mask.unsqueeze(-1).to(hidden.dtype)
-            pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+            row = torch.arange(len(lengths), device=states.device).repeat_interleave(lengths)
+            pooled = states.new_zeros(len(lengths), states.shape[1]).index_add(0, row, states) / lengths[:, None]
         return [head(pooled).float() for head in self.heads]
 
     def save_pretrained(self, folder: str, **options: Any) -> None:

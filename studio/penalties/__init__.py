@@ -19,11 +19,11 @@ class Penalty(Entry):
         """How many rows of old data it looks at before training."""
         return 0
 
-    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]]) -> Part | None:
+    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any], tuple[Any, int]]) -> Part | None:
         """What is added to the loss at each update; None: nothing.
 
         `model` is as before the first step, `batches` are of old data, one row each, at most `rows()` of them,
-        and `loss(model, batch)` gives its summed loss in nats and the count of its labelled tokens.
+        and `loss(batch)` gives its summed loss in nats and the count of its labelled tokens.
         """
         raise NotImplementedError
 

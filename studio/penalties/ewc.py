@@ -48,7 +48,7 @@ class ElasticWeights(Penalty):
     def rows(self) -> int:
         return self.fisher_rows
 
-    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]]) -> Part:
+    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any], tuple[Any, int]]) -> Part:
         weights = learning(model)
         start = {name: weight.detach().clone() for name, weight in weights.items()}
         information = fisher(model, batches, loss)
@@ -62,7 +62,7 @@ class ElasticWeights(Penalty):
         return penalty
 
 
-def fisher(model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]]) -> dict[str, Any]:
+def fisher(model: Any, batches: Iterable[Any], loss: Callable[[Any], tuple[Any, int]]) -> dict[str, Any]:
     """Name → diagonal of the empirical Fisher information, float32, in nats per token; `batches` hold a row each."""
     import torch
 
@@ -72,7 +72,7 @@ def fisher(model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[
     model.eval()  # no dropout: what the model knows, not a thinned copy of it
     for batch in batches:
         model.zero_grad()
-        summed, labelled = loss(model, batch)
+        summed, labelled = loss(batch)
         summed.backward()
         tokens += labelled
         for name, weight in weights.items():

@@ -30,7 +30,7 @@ class StartingPoint(Penalty):
         source="Li et al. 2018, arXiv:1802.01483, section 4.2",
     )
 
-    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]]) -> Part:
+    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any], tuple[Any, int]]) -> Part:
         weights = learning(model)
         start = {name: weight.detach().clone() for name, weight in weights.items()}
 

@@ -15,5 +15,5 @@ class NoPenalty(Penalty):
     title: ClassVar[str] = "None"
     about: ClassVar[str] = "Nothing holds the model back."
 
-    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any, Any], tuple[Any, int]]) -> Part | None:
+    def prepare(self, model: Any, batches: Iterable[Any], loss: Callable[[Any], tuple[Any, int]]) -> Part | None:
         return None

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
 
 POOL = 16  # batches; rows are sorted by length inside pools of so many, so that the order stays random
+
+
+def shuffled(rows: int, seed: int) -> list[int]:
+    """A random order."""
+    order = list(range(rows))
+    random.Random(seed).shuffle(order)  # noqa: S311 - an order, not a secret
+    return order
 
 
 def length_grouped(lengths: Sequence[int], batch_size: int, seed: int) -> list[int]:
@@ -19,9 +28,7 @@ def length_grouped(lengths: Sequence[int], batch_size: int, seed: int) -> list[i
     real tokens per second. Batches are shuffled afterwards, for the loss curve of rows sorted from
     long to short is a saw.
     """
-    rng = random.Random(seed)  # noqa: S311 - an order, not a secret
-    order = list(range(len(lengths)))
-    rng.shuffle(order)
+    order = shuffled(len(lengths), seed)
     pool = POOL * batch_size
     batches = []
     for start in range(0, len(order), pool):
@@ -33,17 +40,18 @@ def length_grouped(lengths: Sequence[int], batch_size: int, seed: int) -> list[i
         if (len(order) % batch_size)
         else []
     )
-    rng.shuffle(batches)
+    random.Random(f"{seed} batches").shuffle(batches)  # noqa: S311 - an order, not a secret
     return [row for batch in batches + tail for row in batch]
 
 
-class LengthGroupedSampler(Sampler[int]):
-    """`length_grouped`, in a new order each epoch."""
+class EpochSampler(Sampler[int]):
+    """A new order each epoch: `length_grouped` where rows are padded, any other where nothing is gained by it."""
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int) -> None:
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int, *, grouped: bool) -> None:
         self.lengths = lengths
         self.batch_size = batch_size
         self.seed = seed
+        self.grouped = grouped
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -53,10 +61,13 @@ class LengthGroupedSampler(Sampler[int]):
         return len(self.lengths)
 
     def __iter__(self) -> Iterator[int]:
-        return iter(length_grouped(self.lengths, self.batch_size, self.seed + self.epoch))
+        seed = self.seed + self.epoch
+        if self.grouped:
+            return iter(length_grouped(self.lengths, self.batch_size, seed))
+        return iter(shuffled(len(self.lengths), seed))
 
 
-class Rows(torch.utils.data.Dataset[dict[str, list[int]]]):
+class Rows(torch.utils.data.Dataset[dict[str, Any]]):
     """Encoded rows as a torch data set."""
 
     def __init__(self, encoded: Sequence[Any]) -> None:
@@ -65,30 +76,46 @@ class Rows(torch.utils.data.Dataset[dict[str, list[int]]]):
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def __getitem__(self, index: int) -> dict[str, list[int]]:
+    def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.encoded[index]
         return {"input_ids": row.input_ids, "labels": row.labels}
 
 
-class Collator:
-    """Pads to the longest row of the batch, on the right.
+Batch = dict[str, Tensor]  # input_ids (tokens,), all rows end to end; lengths (rows,); and what the objective adds
 
-    Gives input_ids, attention_mask and labels, each of shape (rows, longest); labels are -100 where
-    nothing is learnt.
+
+def side_by_side(rows: Sequence[dict[str, Any]]) -> Batch:
+    """Rows end to end, without any padding: input_ids of shape (tokens,) and lengths of shape (rows,)."""
+    return {
+        "input_ids": torch.cat([torch.as_tensor(row["input_ids"], dtype=torch.long) for row in rows]),
+        "lengths": torch.tensor([len(row["input_ids"]) for row in rows]),
+    }
+
+
+def collate(rows: Sequence[dict[str, Any]]) -> Batch:
+    """`side_by_side` with labels of shape (tokens,): a token's own id where it is learnt, else -100.
+
+    A row's first token is never predicted, so it has no label.
     """
+    batch = side_by_side(rows)
+    labels = torch.cat([torch.as_tensor(row["labels"], dtype=torch.long) for row in rows])
+    labels[starts(batch["lengths"])] = -100
+    return {**batch, "labels": labels}
 
-    def __init__(self, pad_token_id: int) -> None:
-        self.pad_token_id = pad_token_id
 
-    def __call__(self, rows: list[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
-        longest = max(len(row["input_ids"]) for row in rows)
-        shape = (len(rows), longest)
-        input_ids = torch.full(shape, self.pad_token_id, dtype=torch.long)
-        labels = torch.full(shape, -100, dtype=torch.long)
-        attention_mask = torch.zeros(shape, dtype=torch.long)
-        for i, row in enumerate(rows):
-            length = len(row["input_ids"])
-            input_ids[i, :length] = torch.tensor(row["input_ids"])
-            labels[i, :length] = torch.tensor(row["labels"])
-            attention_mask[i, :length] = 1
-        return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+def starts(lengths: Tensor) -> Tensor:
+    """Where each row begins, of shape (rows,)."""
+    return lengths.cumsum(0) - lengths
+
+
+def padded(input_ids: Tensor, lengths: Sequence[int], pad_token_id: int) -> tuple[Tensor, Tensor]:
+    """Rows one below the other: input_ids and attention_mask of shape (rows, longest), padded on the right."""
+    rows = input_ids.split(list(lengths))
+    ids = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=pad_token_id)
+    mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return ids, mask
+
+
+def spans(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(begin, end) of each row among all tokens."""
+    return itertools.pairwise([0, *itertools.accumulate(lengths)])

@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from studio.data.labels import Head
 from studio.evaluation.labels import averaged, class_report, confusion, number_metrics, set_report
-from studio.models.heads import pad
+from studio.training.batching import Batch, side_by_side
+from studio.training.route import Route, choose
 from studio.training.trainer import StudioTrainer
 
 
@@ -53,15 +54,17 @@ class HeadTrainer(StudioTrainer):
         factor = self.prepared.head_rate / self.args.learning_rate
         return super().rates() | {f"heads.{name}": factor for name, _ in self.model.heads.named_parameters()}
 
-    def collator(self, tokenizer: Any) -> Callable[[list[Any]], dict[str, Tensor]]:
+    def routed(self, model: Any, compute: torch.dtype | None) -> Route:
+        return choose(model.backbone, compute)
+
+    def collator(self) -> Callable[[list[Any]], Batch]:
         specs = self.specs
 
-        def collate(rows: list[Any]) -> dict[str, Tensor]:
+        def collate(rows: list[Any]) -> Batch:
             targets = torch.tensor([row["labels"] for row in rows], dtype=torch.float32)
             present = torch.stack([~each[:, 0].isnan() for each in _by_head(specs, targets)], dim=1)
             labels = torch.where(present, 0, -100)
-            batch = pad([row["input_ids"] for row in rows], tokenizer.pad_token_id)
-            return {**batch, "targets": targets, "labels": labels}
+            return {**side_by_side(rows), "targets": targets, "labels": labels}
 
         return collate
 
@@ -70,20 +73,24 @@ class HeadTrainer(StudioTrainer):
         self._rows = torch.stack([(batch["labels"] >= 0).sum(dim=0) for batch in batch_samples]).sum(dim=0).cpu()
         return 1
 
-    def summed_loss(self, model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+    def summed_loss(self, batch: Batch) -> tuple[Tensor, int]:
         """This batch's share in the loss of its update, which is one item."""
         total = torch.zeros((), device=batch["targets"].device)
         whole = sum(head.weight for head, rows in zip(self.specs, self._rows.tolist(), strict=True) if rows)
-        for (head, loss, rows), all_rows in zip(self._losses(model, batch), self._rows.tolist(), strict=True):
+        for (head, loss, rows), all_rows in zip(self._losses(batch), self._rows.tolist(), strict=True):
             total = total + head.weight / whole * loss / max(all_rows, 1)
             seen = self._seen[head.name]
             seen[0] += float(loss.detach())
             seen[1] += rows
         return total, 1
 
-    def _losses(self, model: Any, batch: dict[str, Tensor]) -> Iterator[tuple[Head, Tensor, int]]:
-        outputs = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-        for head, output, target in zip(self.specs, outputs, _by_head(self.specs, batch["targets"]), strict=True):
+    def _outputs(self, batch: Batch) -> list[Tensor]:
+        return self.model.named(self.route.states(batch), batch["lengths"])
+
+    def _losses(self, batch: Batch) -> Iterator[tuple[Head, Tensor, int]]:
+        for head, output, target in zip(
+            self.specs, self._outputs(batch), _by_head(self.specs, batch["targets"]), strict=True
+        ):
             has = ~target[:, 0].isnan()
             yield head, head_loss(head, output[has].float(), target[has]), int(has.sum())
 
@@ -95,11 +102,10 @@ class HeadTrainer(StudioTrainer):
             self._seen = {head.name: [0.0, 0] for head in self.specs}
         super().log(logs, *args, **kwargs)
 
-    def scores(self, batches: Iterator[dict[str, Tensor]], step: Callable[[int], None]) -> dict[str, float]:
+    def scores(self, batches: Iterator[Batch], step: Callable[[int], None]) -> dict[str, float]:
         outputs, targets = [], []
         for done, batch in enumerate(batches, 1):
-            said = self.model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"])
-            outputs.append([each.cpu() for each in said])
+            outputs.append([each.cpu() for each in self._outputs(batch)])
             targets.append(batch["targets"].cpu())
             step(done)
         scores: dict[str, float] = {}

@@ -2,53 +2,94 @@
 
 from __future__ import annotations
 
-import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from studio.training.batching import Batch
+from studio.training.route import Route
+
+LOGITS_AT_ONCE = (2**24, 2**27)  # numbers, elsewhere and on an NVIDIA GPU; a CPU wants few
 
 
-def answer_loss(model: Any, batch: dict[str, Tensor]) -> tuple[Tensor, int]:
+def answer_loss(route: Route, batch: Batch) -> tuple[Tensor, int]:
     """Summed cross-entropy, in nats, over the labelled tokens of `batch`, and how many there are.
 
-    loss = -sum_t log p(x_t | x_<t) over positions t with label x_t != -100. `batch` holds input_ids,
-    attention_mask and labels of shape (rows, length). Logits are computed at positions where some row
-    has a label only: prompts and padding never meet the vocabulary.
+    loss = -sum_t log p(x_t | x_<t) over tokens t with label x_t != -100. Logits are computed for these
+    tokens only, and of few at a time: prompts never meet the vocabulary, and no tensor grows with both.
     """
-    targets = batch["labels"][:, 1:]
-    columns = (targets != -100).any(dim=0).nonzero().squeeze(1)
-    if columns.numel() == 0:
+    labelled = (batch["labels"] != -100).nonzero().squeeze(1)
+    if labelled.numel() == 0:
         # A zero that still has a gradient, so that a batch without labels is a step that moves nothing.
-        return _logits(model, batch, columns.new_zeros(1)).sum() * 0.0, 0
-    targets = targets[:, columns]
-    logits = _logits(model, batch, columns)
-    labelled = targets != -100
-    chosen = logits[labelled].float()
-    return functional.cross_entropy(chosen, targets[labelled], reduction="sum"), int(labelled.sum())
+        return route.states(batch, labelled.new_zeros(1)).sum() * 0.0, 0
+    states = route.states(batch, labelled - 1)
+    at_once = max(1, LOGITS_AT_ONCE[states.device.type == "cuda"] // route.vocabulary)
+    targets = batch["labels"][labelled]
+    return summed_cross_entropy(states, targets, route.head, route.head_weights(), at_once), len(labelled)
 
 
-def _logits(model: Any, batch: dict[str, Tensor], columns: Tensor) -> Tensor:
-    """Logits of shape (rows, len(columns), vocabulary) at the given columns."""
-    columns = columns - batch["input_ids"].shape[1]  # from the end: a learnt prompt stands in front
-    inputs = {"input_ids": batch["input_ids"], "attention_mask": batch["attention_mask"], "use_cache": False}
-    if _keeps_logits(model):
-        return model(**inputs, logits_to_keep=columns).logits
-    return model(**inputs).logits[:, columns]
+def summed_cross_entropy(
+    states: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], weights: list[Tensor], at_once: int
+) -> Tensor:
+    """-sum_i log softmax(head(states_i))[targets_i], in nats; `weights` are those of `head` that learn.
+
+    `states` has shape (tokens, width), `targets` (tokens,). Gradients are found beside the loss, `at_once`
+    tokens at a time, so that no logits are kept, nor computed twice (Hsu et al. 2024, arXiv:2410.10989,
+    section 3.2).
+    """
+    learns = torch.is_grad_enabled() and (states.requires_grad or bool(weights))
+    return _CrossEntropy.apply(states, targets, head, at_once, learns, *weights)  # pyright: ignore[reportReturnType]
 
 
-def _keeps_logits(model: Any) -> bool:
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return "logits_to_keep" in inspect.signature(base.forward).parameters
+class _CrossEntropy(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, targets: Tensor, head: Any, at_once: int, learns: bool, *weights: Tensor
+    ) -> Tensor:
+        total = torch.zeros((), dtype=torch.float32, device=states.device)
+        gradient = torch.empty_like(states) if learns else None
+        of_weights = [torch.zeros_like(weight) for weight in weights]
+        for begin in range(0, len(states), at_once):
+            end = begin + at_once
+            with torch.set_grad_enabled(learns):
+                piece = states[begin:end].detach().requires_grad_(learns)
+                logits = head(piece)
+            loss, slope = _loss_and_slope(logits.detach(), targets[begin:end], slope=learns)
+            total += loss
+            if gradient is not None:
+                first, *others = torch.autograd.grad(logits, [piece, *weights], slope)
+                gradient[begin:end] = first
+                for each, more in zip(of_weights, others, strict=True):
+                    each += more
+        ctx.save_for_backward(*([gradient] if gradient is not None else []), *of_weights)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        gradient, *of_weights = (each * outputs[0].to(each.dtype) for each in ctx.saved_tensors)
+        return gradient, None, None, None, None, *of_weights
+
+
+def _loss_and_slope(logits: Tensor, targets: Tensor, *, slope: bool) -> tuple[Tensor, Tensor | None]:
+    """Summed cross-entropy and its gradient, softmax - one-hot, in the logits' own format."""
+    scores = logits.float() if logits.dtype != torch.float32 else logits.clone()
+    norm = scores.logsumexp(dim=1, keepdim=True)
+    loss = (norm - scores.gather(1, targets[:, None])).sum()
+    if not slope:
+        return loss, None
+    scores.sub_(norm).exp_()
+    scores.scatter_add_(1, targets[:, None], scores.new_full((len(targets), 1), -1.0))
+    return loss, scores.to(logits.dtype)
 
 
 @torch.no_grad()
-def mean_answer_loss(model: Any, batches: Any, step: Any = lambda done: None) -> float:
+def mean_answer_loss(route: Route, batches: Iterable[Batch], step: Callable[[int], None] = lambda done: None) -> float:
     """Token-weighted mean of `answer_loss` over an iterable of batches, in nats per token."""
     total, tokens = 0.0, 0
     for done, batch in enumerate(batches, 1):
-        loss, count = answer_loss(model, batch)
+        loss, count = answer_loss(route, batch)
         total += float(loss)
         tokens += count
         step(done)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from studio.training.batching import Collator
+from studio.training.batching import Batch, collate
 from studio.training.losses import answer_loss, mean_answer_loss
 from studio.training.trainer import StudioTrainer
 
@@ -16,12 +16,12 @@ from studio.training.trainer import StudioTrainer
 class SupervisedTrainer(StudioTrainer):
     """Cross-entropy of labelled tokens; held-out rows give its token-weighted mean and perplexity exp(loss)."""
 
-    def collator(self, tokenizer: Any) -> Collator:
-        return Collator(tokenizer.pad_token_id)
+    def collator(self) -> Callable[[list[Any]], Batch]:
+        return collate
 
-    def summed_loss(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
-        return answer_loss(model, batch)
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
+        return answer_loss(self.route, batch)
 
-    def scores(self, batches: Iterator[dict[str, torch.Tensor]], step: Callable[[int], None]) -> dict[str, float]:
-        loss = mean_answer_loss(self.model, batches, step)
+    def scores(self, batches: Iterator[Batch], step: Callable[[int], None]) -> dict[str, float]:
+        loss = mean_answer_loss(self.route, batches, step)
         return {"loss": loss, "perplexity": math.exp(min(loss, 50))}

@@ -10,8 +10,10 @@ import torch
 from torch.optim.lr_scheduler import LambdaLR
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
 
+from studio.data.tokenised import lengths_of
 from studio.methods import Method, Part
-from studio.training.batching import LengthGroupedSampler, Rows
+from studio.training.batching import Batch, EpochSampler, Rows
+from studio.training.route import Route, choose
 
 EVALUATIONS = 4  # in a run, where nothing else was asked for
 
@@ -38,8 +40,13 @@ class StudioTrainer(Trainer):
         arguments: TrainingArguments,
         listener: Any,
         method: Method,
+        compute: torch.dtype | None = None,
     ) -> None:
-        """`prepared` is what the objective made of the rows. Its loss can be added to: see `parts`."""
+        """`prepared` is what the objective made of the rows. Its loss can be added to: see `parts`.
+
+        `compute` is the format of matrix products, where it is another than the weights'.
+        """
+        self.route = self.routed(model, compute)
         self.method = method
         self.prepared = prepared
         scored = prepared.validation or prepared.old
@@ -48,7 +55,7 @@ class StudioTrainer(Trainer):
             args=arguments,
             train_dataset=Rows(prepared.train),
             eval_dataset=Rows(scored) if scored else None,
-            data_collator=self.collator(tokenizer),
+            data_collator=self.collator(),
             processing_class=tokenizer,
             callbacks=[_AfterStep(self), listener],
         )
@@ -60,15 +67,19 @@ class StudioTrainer(Trainer):
 
     # -- what subclasses say ---------------------------------------------------------------------------
 
-    def collator(self, tokenizer: Any) -> Callable[[list[Any]], dict[str, torch.Tensor]]:
-        """Rows → a batch of tensors; among them 'labels', -100 where nothing is learnt."""
+    def routed(self, model: Any, compute: torch.dtype | None) -> Route:
+        """How batches go through `model`."""
+        return choose(model, compute)
+
+    def collator(self) -> Callable[[list[Any]], Batch]:
+        """Rows → a batch; beside its tokens it holds 'labels', -100 where nothing is learnt."""
         raise NotImplementedError
 
-    def summed_loss(self, model: Any, batch: dict[str, torch.Tensor]) -> tuple[torch.Tensor, int]:
+    def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
         """The loss summed over the labelled items of `batch`, in nats, and how many there are."""
         raise NotImplementedError
 
-    def scores(self, batches: Iterator[dict[str, torch.Tensor]], step: Callable[[int], None]) -> dict[str, float]:
+    def scores(self, batches: Iterator[Batch], step: Callable[[int], None]) -> dict[str, float]:
         """Curve name → value over held-out batches, 'loss' among them; `step(done)` counts batches."""
         raise NotImplementedError
 
@@ -80,13 +91,18 @@ class StudioTrainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         rows = train_dataset if train_dataset is not None else self.train_dataset
-        lengths = [len(row.input_ids) for row in rows.encoded]
-        return LengthGroupedSampler(lengths, self.args.per_device_train_batch_size, self.args.seed)
+        lengths = lengths_of(rows.encoded)
+        grouped = bool(self.route.reason)
+        return EpochSampler(lengths, self.args.per_device_train_batch_size, self.args.seed, grouped=grouped)
+
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        with self.route.running():
+            return super().train(*args, **kwargs)
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        loss, labelled = self.summed_loss(model, inputs)
+        loss, labelled = self.summed_loss(inputs)
         loss = loss / max(int(num_items_in_batch if num_items_in_batch is not None else labelled), 1)
         for name, part in self.parts.items():
             # Once an update, however many batches it sums.
@@ -164,7 +180,8 @@ class StudioTrainer(Trainer):
         }
 
     def _scores(self, rows: Any) -> dict[str, float]:
-        order = sorted(range(len(rows)), key=lambda row: len(rows.encoded[row].input_ids))
+        lengths = lengths_of(rows.encoded)
+        order = sorted(range(len(rows)), key=lengths.__getitem__)
         size = self.args.per_device_eval_batch_size
         total = math.ceil(len(order) / size)
         batches = self.batches([rows[i] for i in order[at : at + size]] for at in range(0, len(order), size))
@@ -180,7 +197,7 @@ class StudioTrainer(Trainer):
         finally:
             self.model.train(was_training)
 
-    def batches(self, groups: Iterable[list[Any]]) -> Iterator[dict[str, torch.Tensor]]:
+    def batches(self, groups: Iterable[list[Any]]) -> Iterator[Batch]:
         """A batch of each group of rows, where the model is."""
         collate: Any = self.data_collator
         for rows in groups:
@@ -198,13 +215,8 @@ class _AfterStep(TrainerCallback):
         trainer.extras |= trainer.method.after_step(trainer.model, state.global_step + 1)
 
 
-def arguments(
-    training: Any, *, rows: int, held_out: int, device: str, dtype: str, seed: int, output_dir: str
-) -> TrainingArguments:
-    """TrainingArguments for `training` (a TrainingSettings) over `rows` rows, scored on `held_out` others.
-
-    `dtype` is the base's number format.
-    """
+def arguments(training: Any, *, rows: int, held_out: int, device: str, seed: int, output_dir: str) -> TrainingArguments:
+    """TrainingArguments for `training` (a TrainingSettings) over `rows` rows, scored on `held_out` others."""
     steps = planned_steps(training, rows)
     return TrainingArguments(
         output_dir=output_dir,
@@ -219,14 +231,12 @@ def arguments(
         max_grad_norm=training.max_grad_norm,
         optim=training.optim,
         activation_checkpointing=training.gradient_checkpointing,
-        # float32 weights that learn compute in bfloat16 where a GPU does: half the time, the same updates.
-        bf16=device == "cuda" and dtype == "float32" and training.dtype == "auto" and torch.cuda.is_bf16_supported(),
         eval_strategy="steps" if held_out else "no",
         eval_steps=training.eval_steps or max(1, math.ceil(steps / EVALUATIONS)),
         save_strategy="no",
         logging_steps=1,
         logging_nan_inf_filter=False,  # a loss that is not a number must be seen
-        include_num_input_tokens_seen="non_padding",
+        include_num_input_tokens_seen="all",
         label_names=["labels"],
         remove_unused_columns=False,
         dataloader_pin_memory=device == "cuda",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,15 @@ from studio.models.generate import answer_batch
 from studio.models.structure import Structure
 from studio.models.tiny import tiny_model, tiny_shapes, tiny_tokenizer
 from studio.settings import facts
+from studio.training.batching import collate
 from studio.training.losses import answer_loss
+from studio.training.route import Route, choose
 
 TINY = Located(None, "Tiny", "tiny")
 IDS = torch.tensor([[1, 87, 85, 71, 84, 201, 74, 75, 2, 201], [1, 67, 85, 85, 75, 201, 70, 71, 2, 201]])
-BATCH = {"input_ids": IDS, "labels": IDS, "attention_mask": torch.ones_like(IDS)}
+BATCH = collate([{"input_ids": row, "labels": row} for row in IDS.tolist()])
 STEPS = 10
+_ROUTES: weakref.WeakKeyDictionary[Any, Route] = weakref.WeakKeyDictionary()
 # Random weights want larger updates than a trained model's, and an encoder this small smaller ones again.
 WRITING_RATE, READING_RATE = 10, 2
 
@@ -82,17 +86,24 @@ def writes(model: Any) -> bool:
     return model.get_base_model().get_output_embeddings() is not None
 
 
+def route_of(model: Any) -> Route:
+    """Probed once a model."""
+    if model not in _ROUTES:
+        _ROUTES[model] = choose(model)
+    return _ROUTES[model]
+
+
 def loss_of(model: Any) -> torch.Tensor:
     """Of text, in nats a token; of a model that only reads: how far two texts' first feature is from 1 and -1."""
     if writes(model):
-        total, labelled = answer_loss(model, BATCH)
+        total, labelled = answer_loss(route_of(model), BATCH)
         return total / labelled
     means = outputs(model)[:, :, 0].mean(1)
     return (means - torch.tensor([1.0, -1.0])).square().mean()
 
 
 def outputs(model: Any) -> torch.Tensor:
-    found = model(input_ids=IDS, attention_mask=BATCH["attention_mask"])
+    found = model(input_ids=IDS, attention_mask=torch.ones_like(IDS))
     return found.logits if hasattr(found, "logits") else found.last_hidden_state
 
 
@@ -131,7 +142,8 @@ def logits(model: Any) -> torch.Tensor:
 def gradients(model: Any) -> dict[str, torch.Tensor]:
     model.zero_grad()
     model.train()
-    loss_of(model).backward()
+    with route_of(model).running():
+        loss_of(model).backward()
     return {name: each.grad.clone() for name, each in trainable(model).items() if each.grad is not None}
 
 

@@ -79,7 +79,7 @@ def sounds(count: int = 48) -> list[dict[str, Any]]:
 def config_for(make: Make, source: str, objective: dict[str, Any], steps: int = 30, **changes: Any) -> RunConfig:
     columns = {"text": "text", "label": "animal", "label_2": "loud", "label_3": "tags"}
     dataset = {"source": source, "validation_share": 0.25, "format": "labelled", "columns": columns}
-    training = {"max_steps": steps, "eval_steps": 15, "learning_rate": 0.02, "per_device_train_batch_size": 12}
+    training = {"max_steps": steps, "eval_steps": 15, "learning_rate": 0.006, "per_device_train_batch_size": 12}
     values = make(dataset=dataset, training=training, **changes).to_dict()
     values["training"]["dtype"] = "float32"
     return RunConfig.parse(values | {"objective": objective})
@@ -334,9 +334,7 @@ def head_trainer(folder: Path, *, size: int = 8, head_rate: float = 1e-3, **chan
         prepared=PreparedLabels(rows, [], Report(0, 0, 0, 0), heads=heads, head_rate=head_rate),
         listener=TrainerCallback(),
         method=method,
-        arguments=arguments(
-            settings, rows=8, held_out=0, device="cpu", dtype="float32", seed=0, output_dir=str(folder)
-        ),
+        arguments=arguments(settings, rows=8, held_out=0, device="cpu", seed=0, output_dir=str(folder)),
     )
 
 

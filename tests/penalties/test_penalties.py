@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from studio.objectives import Prepared
 from studio.penalties import Penalty, penalties
 from studio.penalties.ewc import ElasticWeights, fisher
 from studio.penalties.l2 import StartingPoint
-from studio.training.batching import Collator
+from studio.training.batching import Batch, collate
 from studio.training.losses import answer_loss, mean_answer_loss
+from studio.training.route import choose
 from studio.training.settings import TrainingSettings
 from studio.training.supervised import SupervisedTrainer
 from studio.training.trainer import arguments
@@ -32,8 +34,8 @@ def rows(texts: list[str]) -> list[dict[str, Any]]:
     return [{"input_ids": each, "labels": list(each)} for each in ids]
 
 
-def batches(texts: list[str]) -> Iterator[dict[str, torch.Tensor]]:
-    yield from (Collator(0)([row]) for row in rows(texts))
+def batches(texts: list[str]) -> Iterator[Batch]:
+    yield from (collate([row]) for row in rows(texts))
 
 
 def drawn(letters: str, count: int) -> list[str]:
@@ -45,12 +47,17 @@ def drawn(letters: str, count: int) -> list[str]:
 OLD, NEW = drawn("abcd", 24), drawn("wxyz", 8)
 
 
+def loss_by(model: Any) -> Callable[[Batch], tuple[torch.Tensor, int]]:
+    return partial(answer_loss, choose(model))
+
+
 def learn(model: Any, texts: list[str], steps: int, part: Any = None) -> None:
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.Adam(weights, lr=3e-3)
-    batch = Collator(0)(rows(texts))
+    batch = collate(rows(texts))
+    loss_of = loss_by(model)
     for _ in range(steps):
-        summed, labelled = answer_loss(model, batch)
+        summed, labelled = loss_of(batch)
         loss = summed / labelled + (part(model) if part else 0)
         optimizer.zero_grad()
         loss.backward()
@@ -58,7 +65,7 @@ def learn(model: Any, texts: list[str], steps: int, part: Any = None) -> None:
 
 
 def loss_on(model: Any, texts: list[str]) -> float:
-    return mean_answer_loss(model, batches(texts))
+    return mean_answer_loss(choose(model), batches(texts))
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +99,7 @@ def test_fisher_information_by_hand() -> None:
         for name, weight in model.named_parameters():
             assert weight.grad is not None
             expected[name] += weight.grad**2
-    found = fisher(model, batches(OLD[:2]), answer_loss)
+    found = fisher(model, batches(OLD[:2]), loss_by(model))
     assert found.keys() == expected.keys()
     for name, each in found.items():
         torch.testing.assert_close(each, expected[name] / tokens)
@@ -101,8 +108,8 @@ def test_fisher_information_by_hand() -> None:
 
 def test_the_gradient_is_lambda_times_information_times_distance(knowing: Any) -> None:
     start = {name: weight.detach().clone() for name, weight in knowing.named_parameters()}
-    information = fisher(knowing, batches(OLD), answer_loss)
-    part: Any = ElasticWeights(ewc_lambda=7).prepare(knowing, batches(OLD), answer_loss)
+    information = fisher(knowing, batches(OLD), loss_by(knowing))
+    part: Any = ElasticWeights(ewc_lambda=7).prepare(knowing, batches(OLD), loss_by(knowing))
     learn(knowing, NEW, 2)
     knowing.zero_grad()
     part(knowing).backward()
@@ -113,7 +120,7 @@ def test_the_gradient_is_lambda_times_information_times_distance(knowing: Any) -
 
 def test_the_gradient_of_the_starting_points_pull(knowing: Any) -> None:
     start = {name: weight.detach().clone() for name, weight in knowing.named_parameters()}
-    part: Any = StartingPoint(alpha=0.5).prepare(knowing, [], answer_loss)
+    part: Any = StartingPoint(alpha=0.5).prepare(knowing, [], loss_by(knowing))
     learn(knowing, NEW, 2)
     knowing.zero_grad()
     part(knowing).backward()
@@ -126,7 +133,7 @@ def test_the_gradient_of_the_starting_points_pull(knowing: Any) -> None:
 def test_at_the_start_it_adds_nothing(name: str, adapter: bool) -> None:
     model = Lora(r=4).attach(tiny_model()) if adapter else tiny_model()
     before = {key: each.detach().clone() for key, each in model.named_parameters()}
-    part = penalties()[name]().prepare(model, batches(OLD), answer_loss)  # pyright: ignore[reportAttributeAccessIssue]
+    part = penalties()[name]().prepare(model, batches(OLD), loss_by(model))  # pyright: ignore[reportAttributeAccessIssue]
     assert part is None or part(model).item() == 0
     assert all(torch.equal(each, before[key]) for key, each in model.named_parameters())
 
@@ -141,7 +148,7 @@ def test_less_is_forgotten_with_it(old_knowledge: dict[str, torch.Tensor], penal
             torch.manual_seed(0)
             model = Lora(r=8).attach(model)
         old, new = loss_on(model, OLD), loss_on(model, NEW)
-        learn(model, NEW, 30, penalty.prepare(model, batches(OLD), answer_loss) if held else None)
+        learn(model, NEW, 30, penalty.prepare(model, batches(OLD), loss_by(model)) if held else None)
         forgotten[held], learnt[held] = loss_on(model, OLD) - old, new - loss_on(model, NEW)
     assert forgotten[True] < 0.5 * forgotten[False]
     assert learnt[True] > 0.9 * learnt[False]
@@ -162,9 +169,7 @@ def trainer(tmp_path: Any, accumulation: int, prepared: Prepared, listener: Any)
         prepared=prepared,
         method=Lora(r=4),
         listener=listener,
-        arguments=arguments(
-            settings, rows=4, held_out=0, device="cpu", dtype="float32", seed=0, output_dir=str(tmp_path)
-        ),
+        arguments=arguments(settings, rows=4, held_out=0, device="cpu", seed=0, output_dir=str(tmp_path)),
     )
 
 

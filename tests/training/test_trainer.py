@@ -44,7 +44,7 @@ def trained(folder: Path, **settings: Any) -> tuple[list[float], bool]:
         prepared=Prepared([row], [], report_on([row], 0)),
         method=Lora(r=4),
         listener=rates,
-        arguments=arguments(chosen, rows=1, held_out=0, device="cpu", dtype="float32", seed=0, output_dir=str(folder)),
+        arguments=arguments(chosen, rows=1, held_out=0, device="cpu", seed=0, output_dir=str(folder)),
     ).train()
     after = dict(model.named_parameters())
     return [rate / 1e-2 for rate in rates.seen], any(not torch.equal(before[name], after[name]) for name in before)

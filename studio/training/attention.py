@@ -1,0 +1,108 @@
+"""Attention of rows that lie side by side: each token sees its own row, and no padding is computed.
+
+An attention function of transformers: models hand it their queries, keys and values, and pass on where rows
+begin in `cu_seq_lens_q`, as they do for FlashAttention.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import cache
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+
+NAME = "side_by_side"  # what a model's config calls this attention
+OWN = "attention_beside"  # kwarg: what the model's own attention is called, such as 'sdpa'
+_HALVES = (torch.bfloat16, torch.float16)
+
+
+def attend(
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    cu_seq_lens_q: Tensor,
+    cu_seq_lens_k: Tensor,
+    max_length_q: int,
+    max_length_k: int,
+    **options: Any,
+) -> tuple[Tensor, None]:
+    """`query` has shape (1, heads, tokens, width of a head); the result (1, tokens, heads, width).
+
+    Each row goes through the model's own attention alone, or, on an NVIDIA GPU, all at once through
+    FlashAttention as torch has it (Dao 2023, arXiv:2307.08691).
+    """
+    own: str = options.pop(OWN)
+    window: int | None = options.get("sliding_window")
+    causal = options.get("is_causal")
+    causal = getattr(module, "is_causal", True) if causal is None else causal
+    if own == "sdpa" and (flash := _flash()) is not None and _flashes(query, key, value, options):
+        left = -1 if window is None else window - 1
+        flashed: Any = flash(
+            *(each[0].transpose(0, 1) for each in (query, key, value)),
+            cu_seq_lens_q,
+            cu_seq_lens_q,
+            max_length_q,
+            max_length_q,
+            scale=options.get("scaling"),
+            window_size=(left, 0) if causal else (-1, -1),
+            enable_gqa=query.shape[1] != key.shape[1],
+        )
+        return flashed[None], None
+    one_row = AttentionInterface().get_interface(own, _eager(module))
+    rows = []
+    for begin, end in pairwise(cu_seq_lens_q.tolist()):
+        mask = _mask(query, end - begin, window if causal else None, causal=causal, implied=own == "sdpa")
+        parts = (each[:, :, begin:end] for each in (query, key, value))
+        rows.append(one_row(module, *parts, mask, **options)[0])
+    return torch.cat(rows, dim=1), None
+
+
+def _mask(query: Tensor, length: int, window: int | None, *, causal: bool, implied: bool) -> Tensor | None:
+    """What is added to one row's scores, of shape (1, 1, length, length); None where no token is hidden.
+
+    `implied`: the attention hides what comes later by itself where it is given no mask.
+    """
+    reaches = window is None or length <= window
+    if not causal or (implied and reaches):
+        return None
+    place = torch.arange(length, device=query.device)
+    back: Any = place[:, None] - place
+    hidden = (back < 0) if reaches else (back < 0) | (back >= window)
+    if implied:
+        return ~hidden[None, None]
+    return torch.zeros(1, 1, length, length, dtype=query.dtype, device=query.device).masked_fill(
+        hidden, torch.finfo(query.dtype).min
+    )
+
+
+def _eager(module: Any) -> Callable[..., Any]:
+    """The attention that the model's own file spells out."""
+    return sys.modules[type(module).__module__].eager_attention_forward
+
+
+def _flashes(query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> bool:
+    usual = not options.get("dropout") and options.get("softcap") is None and options.get("position_bias") is None
+    fits = query.shape[-1] == value.shape[-1] <= 256 and query.shape[-1] % 8 == 0
+    return usual and fits and query.is_cuda and query.dtype in _HALVES
+
+
+@cache
+def _flash() -> Callable[..., Any] | None:
+    if not torch.cuda.is_available() or torch.cuda.get_device_capability() < (8, 0):
+        return None
+    try:
+        from torch.nn.attention.varlen import varlen_attn
+    except ImportError:
+        return None
+    return varlen_attn
+
+
+AttentionInterface.register(NAME, attend)
