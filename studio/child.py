@@ -27,6 +27,10 @@ _CLOSED = ("This was ended to free its memory.", "Ask again; what it takes is th
 _KINDS: dict[str, type[StudioError]] = {"DatasetError": DatasetError}
 
 
+class Died(ModelError):
+    """The process ended amid an answer, and nobody here ended it."""
+
+
 class Child:
     """The parent's side. One request at a time; the process starts at the first one, and again if it ended."""
 
@@ -69,7 +73,7 @@ class Child:
                     raise TimeoutError from None
                 if closed:
                     raise ModelError(_CLOSED[0], remedy=_CLOSED[1]) from None
-                raise ModelError(self._death[0], remedy=self._death[1]) from None
+                raise Died(self._death[0], remedy=self._death[1]) from None
 
     def _replies(self, process: subprocess.Popen[bytes], asked: int) -> Generator[dict[str, Any], None, None]:
         assert process.stdout is not None

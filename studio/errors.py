@@ -33,6 +33,12 @@ class RunError(StudioError):
     """A run cannot be started, found or continued."""
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether that is what an exception says; torch has a kind of its own for GPUs only."""
+    said = str(error).lower()
+    return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
+
+
 def explain(error: BaseException) -> StudioError:
     """The StudioError for any exception. The traceback itself belongs in the run's log."""
     if isinstance(error, StudioError):
@@ -47,7 +53,7 @@ def explain(error: BaseException) -> StudioError:
             f"{error.filename or 'A file'} cannot be read or written: permission denied.",
             remedy="Change its permissions, or choose another folder with --workspace.",
         )
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower():
+    if ran_out_of_memory(error):
         return RunError(
             "The machine ran out of memory.",
             remedy="Lower 'Batch size' (raise 'Gradient accumulation' to make up for it) "

@@ -40,6 +40,7 @@ from studio.events import (
     VocabularyExtended,
 )
 from studio.old_data import guard
+from studio.training.settings import TrainingSettings
 from studio.workspace import RunFolder, Workspace
 
 HELD_OUT_KEPT = 200  # rows kept for the chat
@@ -60,13 +61,22 @@ class Job:
         self.step = 0
         self._last_progress = 0.0
         self._terms: list[str] = []  # that became tokens of their own
-        self._measured: Sequence[Any] = []  # rows of old data that the penalty may measure
+        self.measured: Sequence[Any] = []  # rows of old data that the penalty may measure
         self._kept = Kept(workspace.tokens)
         self._last_lap = 0.0
         self._seconds: dict[str, float] = {}  # what took how long before the first step
 
     def run(self) -> None:
         """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
+        model, loaded, prepared = self.prepare()
+        self._train(model, loaded, prepared)
+        self._save(model)
+        if self.folder.stop_flag.exists():
+            raise StopAsked
+        self._compare(model, loaded.tokenizer, prepared)
+
+    def prepare(self) -> tuple[Any, Any, Any]:
+        """The model with its method, how it was loaded, and the rows as tokens: all that training needs."""
         self._last_lap = time.perf_counter()
         train, held_out, mapping = self._read_data()
         self.config.objective.check_rows(train, mapping)
@@ -79,11 +89,7 @@ class Job:
         self._lap("data")
         model = self._attach(loaded, prepared)
         self._lap("method")
-        self._train(model, loaded, prepared)
-        self._save(model)
-        if self.folder.stop_flag.exists():
-            raise StopAsked
-        self._compare(model, loaded.tokenizer, prepared)
+        return model, loaded, prepared
 
     # -- phases ----------------------------------------------------------------------------------
 
@@ -173,7 +179,7 @@ class Job:
             lambda done, total: self.progress("Preparing old data", done, total, "rows"),
             self._kept,
         )
-        prepared, self._measured = guarded.prepared, guarded.measured
+        prepared, self.measured = guarded.prepared, guarded.measured
         for text in prepared.notes:
             self.events.append(Note(text=text))
         report = prepared.report
@@ -212,20 +218,32 @@ class Job:
         return model
 
     def _train(self, model: Any, loaded: Any, prepared: Any) -> None:
-        from studio.models.base import products
         from studio.training.callbacks import EventCallback
-        from studio.training.trainer import arguments
 
         listener = EventCallback(self.events, self.folder.stop_flag)
+        prepared = replace(prepared, validation=prepared.validation[: self.config.training.eval_rows])
+        trainer = self.trainer(model, loaded, prepared, listener, self.config.training)
+        if trainer.route.reason:
+            self.events.append(Note(text=f"Rows are padded to the longest of their batch: {trainer.route.reason}."))
+        self._stop_if_asked()
+        self._tell_ready()
+        trainer.train()
+        self.step = listener.step
+
+    def trainer(self, model: Any, loaded: Any, prepared: Any, listener: Any, training: TrainingSettings) -> Any:
+        """What trains on the rows of `prepared` as `training` says; `listener` is told of each step."""
+        from studio.models.base import products
+        from studio.training.trainer import arguments
+
         trainer = self.config.objective.trainer()(
             model=model,
             tokenizer=loaded.tokenizer,
-            prepared=replace(prepared, validation=prepared.validation[: self.config.training.eval_rows]),
+            prepared=prepared,
             listener=listener,
             method=self.config.method,
-            compute=products(loaded.placement, exact=self.config.training.dtype != "auto"),
+            compute=products(loaded.placement, exact=training.dtype != "auto"),
             arguments=arguments(
-                self.config.training,
+                training,
                 rows=len(prepared.train),
                 held_out=len(prepared.validation or prepared.old),
                 device=loaded.placement.device,
@@ -233,20 +251,15 @@ class Job:
                 output_dir=str(self.folder.checkpoints),
             ),
         )
-        if trainer.route.reason:
-            self.events.append(Note(text=f"Rows are padded to the longest of their batch: {trainer.route.reason}."))
         self._hold_back(trainer)
-        self._stop_if_asked()
-        self._tell_ready()
-        trainer.train()
-        self.step = listener.step
+        return trainer
 
     def _hold_back(self, trainer: Any) -> None:
         """Add the penalty's part to the loss."""
         from studio.training.batching import Rows
 
         penalty = self.config.penalty
-        rows = self._measured[: penalty.rows()]
+        rows = self.measured[: penalty.rows()]
 
         def told() -> Iterator[Any]:
             for done, batch in enumerate(trainer.batches([row] for row in Rows(rows)), 1):
@@ -335,7 +348,7 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
     job = None
     try:
         job = Job(folder, workspace)
-        with _device(job, workspace):
+        with device(job, workspace):
             job.run()
         folder.events.append(Done())
     except StopAsked:
@@ -348,7 +361,7 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
 
 
 @contextmanager
-def _device(job: Job, workspace: Workspace) -> Iterator[None]:
+def device(job: Job, workspace: Workspace) -> Iterator[None]:
     """The right to train on this machine: two runs at once on one device cost ten times one."""
     lock = filelock.FileLock(str(workspace.device_lock))
     while True:
