@@ -258,6 +258,7 @@ def doctor(workspace: Workspace) -> int:
         "Number format": f"{place.dtype}: {place.reason}",
         "CPU cores": str(os.cpu_count()),
         "Memory": f"{free_memory() / 1e9:.1f} GB free",
+        "Allocator": _allocator(place.device),
         "Disk": f"{shutil.disk_usage(workspace.root).free / 1e9:.1f} GB free in {workspace.root}",
         "QLoRA": _bitsandbytes(place.device),
         "Hub": "can be reached" if hub_reachable() else "cannot be reached: the starter model and local folders work",
@@ -265,6 +266,14 @@ def doctor(workspace: Workspace) -> int:
     for name, text in rows.items():
         print(f"{name + ':':<15}{text}")
     return 0
+
+
+def _allocator(device: str) -> str:
+    if device == "cuda" or sys.platform != "linux":
+        return "the system's"
+    if "tcmalloc" in worker_environment().get("LD_PRELOAD", ""):
+        return "tcmalloc, for runs"
+    return "the system's; training on a CPU is quicker with tcmalloc (on Debian: apt install libtcmalloc-minimal4)"
 
 
 def _bitsandbytes(device: str) -> str:

@@ -212,7 +212,7 @@ class Job:
                 trainable_parameters=trainable,
                 device=loaded.placement.device,
                 dtype=loaded.placement.dtype,
-                reason=loaded.placement.reason,
+                reason=f"{loaded.placement.reason} {self._products(loaded.placement)[1]}".rstrip(),
             )
         )
         return model
@@ -232,7 +232,6 @@ class Job:
 
     def trainer(self, model: Any, loaded: Any, prepared: Any, listener: Any, training: TrainingSettings) -> Any:
         """What trains on the rows of `prepared` as `training` says; `listener` is told of each step."""
-        from studio.models.base import products
         from studio.training.trainer import arguments
 
         trainer = self.config.objective.trainer()(
@@ -241,7 +240,7 @@ class Job:
             prepared=prepared,
             listener=listener,
             method=self.config.method,
-            compute=products(loaded.placement, exact=training.dtype != "auto"),
+            compute=self._products(loaded.placement)[0],
             arguments=arguments(
                 training,
                 rows=len(prepared.train),
@@ -253,6 +252,11 @@ class Job:
         )
         self._hold_back(trainer)
         return trainer
+
+    def _products(self, place: Any) -> tuple[Any, str]:
+        from studio.models.base import products
+
+        return products(place, exact=self.config.training.dtype != "auto")
 
     def _hold_back(self, trainer: Any) -> None:
         """Add the penalty's part to the loss."""
@@ -268,7 +272,9 @@ class Job:
 
         if rows:
             self._phase(penalty.measures)
-        if (part := penalty.prepare(trainer.model, told(), trainer.summed_loss)) is not None:
+        with trainer.route.running():
+            part = penalty.prepare(trainer.model, told(), trainer.summed_loss)
+        if part is not None:
             trainer.parts[key_of(penalty)] = part
 
     def _save(self, model: Any) -> None:

@@ -49,16 +49,19 @@ def placement(dtype: Literal["auto", "bfloat16", "float16", "float32"] = "auto")
     return Placement(device, chosen, reason)
 
 
-def products(place: Placement, *, exact: bool) -> torch.dtype | None:
-    """What training multiplies matrices in, where that is not the weights' own format; None: it is.
+def products(place: Placement, *, exact: bool) -> tuple[torch.dtype | None, str]:
+    """What training multiplies matrices in, where that is not the weights' own format, and a sentence on it.
 
     Weights that learn are kept in float32, so that small updates count; their products need it no more than
-    those of the frozen ones. `exact`: the person chose the format.
+    those of frozen ones. `exact`: the person chose the format.
     """
-    halved = place.dtype == "bfloat16" or (
-        place.dtype == "float32" and not exact and _AUTO[place.device]()[0] == "bfloat16"
-    )
-    return torch.bfloat16 if halved and place.device != "mps" else None
+    if place.device == "mps":
+        return None, ""
+    if place.dtype == "bfloat16":
+        return torch.bfloat16, ""
+    if place.dtype == "float32" and not exact and _AUTO[place.device]()[0] == "bfloat16":
+        return torch.bfloat16, "Matrix products are computed in bfloat16, which is quicker here."
+    return None, ""
 
 
 def _device() -> str:

@@ -6,6 +6,8 @@ from typing import Literal
 
 from studio.settings import Settings, setting
 
+LOGITS_AT_ONCE = (2**24, 2**27)  # numbers, elsewhere and on an NVIDIA GPU; a CPU wants few
+
 
 class TrainingSettings(Settings):
     """Named after transformers' TrainingArguments, whose meaning they keep."""
@@ -99,6 +101,21 @@ class TrainingSettings(Settings):
         advanced=True,
         help="Recomputes activations instead of keeping them: a third slower, far less memory on long rows.",
         source="Chen et al. 2016, arXiv:1604.06174",
+    )
+    activation_offloading: bool = setting(
+        False,
+        "Activation offloading",
+        advanced=True,
+        help="With gradient checkpointing on a GPU: what is kept of each block waits in main memory. For very long "
+        "rows.",
+    )
+    use_liger_kernel: bool = setting(
+        True,
+        "Liger kernels",
+        advanced=True,
+        help="On an NVIDIA GPU, and where the package liger-kernel is installed: norms, rotations and gates in one "
+        "kernel each.",
+        source="Hsu et al. 2024, arXiv:2410.10989",
     )
     dtype: Literal["auto", "bfloat16", "float16", "float32"] = setting(
         "auto",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -46,7 +47,6 @@ class StudioTrainer(Trainer):
 
         `compute` is the format of matrix products, where it is another than the weights'.
         """
-        self.route = self.routed(model, compute)
         self.method = method
         self.prepared = prepared
         scored = prepared.validation or prepared.old
@@ -59,6 +59,7 @@ class StudioTrainer(Trainer):
             processing_class=tokenizer,
             callbacks=[_AfterStep(self), listener],
         )
+        self.route = self.routed(model, compute)
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # so that the labelled items are counted for us
         self.parts: dict[str, Part] = method.parts()  # curve name → what is added to the loss
@@ -231,6 +232,10 @@ def arguments(training: Any, *, rows: int, held_out: int, device: str, seed: int
         max_grad_norm=training.max_grad_norm,
         optim=training.optim,
         activation_checkpointing=training.gradient_checkpointing,
+        activation_checkpointing_kwargs={"use_reentrant": False, "offload": training.activation_offloading},
+        # Norms, rotations and gates in one kernel each; the loss is ours.
+        use_liger_kernel=device == "cuda" and training.use_liger_kernel and find_spec("liger_kernel") is not None,
+        liger_kernel_config={"cross_entropy": False, "fused_linear_cross_entropy": False},
         eval_strategy="steps" if held_out else "no",
         eval_steps=training.eval_steps or max(1, math.ceil(steps / EVALUATIONS)),
         save_strategy="no",
