@@ -17,6 +17,7 @@ _DOING = {
     "checks": "A data set is being checked",
     "queries": "A query is running",
     "adapter": "An adapter is being weighed",
+    "rehearsal": "A run is being rehearsed",
 }
 
 

@@ -21,6 +21,7 @@ from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.models.catalog import SUGGESTIONS, fits, free_memory
 from studio.querier import Querier
+from studio.rehearsal import Rehearser
 from studio.responder import Responder
 from studio.store import State, Store
 from studio.weigher import Weigher
@@ -49,6 +50,7 @@ class Page:
     examiner: Examiner
     querier: Querier
     weigher: Weigher
+    rehearser: Rehearser
     desk: Desk
     tabs: gr.Tabs
     run: gr.State

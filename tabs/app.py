@@ -37,6 +37,7 @@ from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.meters import Meters
 from studio.querier import Querier
+from studio.rehearsal import Rehearser
 from studio.responder import Responder
 from studio.store import Store
 from studio.weigher import Weigher
@@ -67,6 +68,7 @@ def build(
     examiner: Examiner,
     querier: Querier,
     weigher: Weigher,
+    rehearser: Rehearser,
 ) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
@@ -74,7 +76,8 @@ def build(
         # Not inside the strip, which counts its children.
         run, source, wanted, overlay = gr.State(""), gr.State(""), gr.State(None), gr.State([])
         with gr.Tabs(elem_id="tabs") as strip:
-            engine = (workspace, store, jobs, responder, inspector, examiner, querier, weigher, Desk())
+            helpers = (responder, inspector, examiner, querier, weigher, rehearser)
+            engine = (workspace, store, jobs, *helpers, Desk())
             page = Page(*engine, strip, run, source, wanted, overlay)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
@@ -101,7 +104,15 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
     responder, inspector = Responder(workspace), Inspector(workspace)
     examiner, querier, weigher = Examiner(workspace), Querier(workspace), Weigher(workspace)
-    helpers = {"chat": responder, "tokens": inspector, "checks": examiner, "queries": querier, "adapter": weigher}
+    rehearser = Rehearser(workspace)
+    helpers = {
+        "chat": responder,
+        "tokens": inspector,
+        "checks": examiner,
+        "queries": querier,
+        "adapter": weigher,
+        "rehearsal": rehearser,
+    }
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -125,7 +136,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, responder, inspector, examiner, querier, weigher),
+        build(workspace, store, jobs, *helpers.values()),
         path="/",
         theme=_theme(),
         css=css,

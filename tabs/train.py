@@ -18,6 +18,7 @@ from studio.models.structure import Structure
 from studio.preflight import check
 from studio.settings import facts
 from studio.workspace import Workspace, default_root
+from tabs import _rehearsal
 from tabs._form import ConfigForm
 from tabs._layers import picked, shown
 from tabs._live import script
@@ -61,6 +62,7 @@ class Told:
     verdict: gr.HTML
     start: gr.Button
     yaml: gr.Code
+    rehearsal: _rehearsal.Offer
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -73,6 +75,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     _keep_planned(page, tab, asked, told)
     _let_pick(page, asked)
     _let_begin(page, asked, told)
+    _rehearsal.connect(page, told.rehearsal, asked.fields, asked.read)
 
 
 def _draw_form(page: Page) -> Asked:
@@ -122,7 +125,7 @@ def _draw_form(page: Page) -> Asked:
 def _draw_plan(page: Page) -> Told:
     verdict = gr.HTML("", apply_default_css=False, elem_id="train-verdict")
     start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
-    gr.Column(elem_id="train-rehearsal")
+    rehearsal = _rehearsal.draw()
     yaml = gr.Code(
         "",
         language="yaml",
@@ -140,7 +143,7 @@ def _draw_plan(page: Page) -> Told:
         interactive=False,
         wrap_lines=True,
     )
-    return Told(verdict, start, yaml)
+    return Told(verdict, start, yaml, rehearsal)
 
 
 def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:

@@ -1,0 +1,167 @@
+"""A run rehearsed from its form: what a few of its steps show, and the batch that suits the machine."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from studio.config import RunConfig
+from studio.inspector import Progress
+from studio.pace import Trial
+from studio.rehearsal import Rehearsal, Suited, size
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, meter, said
+
+CANCELLED = '<p class="muted">Cancelled.</p>'
+_BUSY, _IDLE = (gr.Button(interactive=False), gr.Button(interactive=True))
+Batch = tuple[int, int]  # rows at a time, batches an update
+
+
+@dataclass(frozen=True)
+class Offer:
+    """The buttons and what they tell."""
+
+    once: gr.Button
+    suit: gr.Button
+    cancel: gr.Button
+    larger: gr.Checkbox
+    told: gr.HTML
+    take: gr.Button
+    undo: gr.Button
+
+
+def draw() -> Offer:
+    """Under the plan."""
+    with gr.Column(elem_id="train-rehearsal"):
+        with gr.Row(elem_classes="tools"):
+            once = gr.Button("Try one step", size="sm", elem_id="rehearsal-once")
+            suit = gr.Button("Use the machine", size="sm", elem_id="rehearsal-suit")
+            cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="rehearsal-cancel")
+        larger = gr.Checkbox(
+            False,
+            label="“Use the machine” may change how many rows an update sees",
+            elem_id="rehearsal-larger",
+            container=False,
+        )
+        told = gr.HTML("", apply_default_css=False, elem_id="rehearsal-told")
+        with gr.Row(elem_classes="tools"):
+            take = gr.Button("Take this batch", size="sm", variant="primary", visible=False, elem_id="rehearsal-take")
+            undo = gr.Button("Undo", size="sm", visible=False, elem_id="rehearsal-undo")
+    return Offer(once, suit, cancel, larger, told, take, undo)
+
+
+def connect(page: Page, offer: Offer, fields: list[Any], read: Callable[[Sequence[Any]], RunConfig]) -> None:
+    """Let the buttons act on the form, whose values `read` makes a config of."""
+    proposed, former = gr.State(None), gr.State(None)
+    shown = [offer.told, proposed, offer.once, offer.suit, offer.cancel, offer.take]
+
+    def once(*raw: Any) -> Iterator[Any]:
+        yield from _framed((html, None) for html in rehearsed(page, read(raw)))
+
+    def suit(larger: bool, *raw: Any) -> Iterator[Any]:
+        yield from _framed(suited(page, read(raw), larger=larger))
+
+    def take(batch: Batch, *raw: Any) -> Any:
+        config = read(raw)
+        return with_batch(config, batch).to_dict(), config.to_dict(), gr.Button(visible=False), gr.Button(visible=True)
+
+    offer.once.click(said(once), fields, shown, **HEARD)
+    offer.suit.click(said(suit), [offer.larger, *fields], shown, **HEARD)
+    offer.cancel.click(page.rehearser.cancel, None, None, **QUIET)
+    offer.take.click(said(take), [proposed, *fields], [page.wanted, former, offer.take, offer.undo], **PRIVATE)
+    offer.undo.click(lambda before: (before, gr.Button(visible=False)), former, [page.wanted, offer.undo], **PRIVATE)
+
+
+def with_batch(config: RunConfig, batch: Batch) -> RunConfig:
+    """`config` with another batch."""
+    rows, accumulation = batch
+    changed = {"per_device_train_batch_size": rows, "gradient_accumulation_steps": accumulation}
+    return config.model_copy(update={"training": config.training.model_copy(update=changed)})
+
+
+def _framed(told: Iterator[tuple[str, Batch | None]]) -> Iterator[Any]:
+    """What is told, and the buttons as they are meanwhile and afterwards."""
+    hidden = gr.Button(visible=False)
+    html, batch = meter(0, "Starting", 0), None
+    try:
+        yield html, None, _BUSY, _BUSY, gr.Button(visible=True), hidden
+        for html, batch in told:
+            yield html, batch, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+    except Exception:
+        yield "", None, _IDLE, _IDLE, hidden, hidden
+        raise
+    yield html, batch, _IDLE, _IDLE, hidden, gr.Button(visible=batch is not None)
+
+
+def rehearsed(page: Page, config: RunConfig) -> Iterator[str]:
+    """How far it is, then what the run will take, as HTML. Raises StudioError."""
+    html, progress = CANCELLED, _Meter()
+    with closing(page.rehearser.rehearse(config)) as replies:  # pyright: ignore[reportArgumentType]
+        for reply in replies:
+            if isinstance(reply, Rehearsal):
+                html = f'<p class="ready">{escaped(reply.sentence())}</p>'
+            else:
+                yield progress.at(reply)
+    yield html
+
+
+def suited(page: Page, config: RunConfig, *, larger: bool) -> Iterator[tuple[str, Batch | None]]:
+    """How far it is, with the batches tried so far; then the one to take. Raises StudioError."""
+    trials: list[Trial] = []
+    outcome, progress = None, _Meter()
+    with closing(page.rehearser.suit(config, larger=larger)) as replies:  # pyright: ignore[reportArgumentType]
+        for reply in replies:
+            if isinstance(reply, Suited):
+                outcome = reply
+            elif isinstance(reply, Trial):
+                trials.append(reply)
+            else:
+                yield progress.at(reply) + _table(trials, None), None
+    if outcome is None:
+        yield CANCELLED + _table(trials, None), None
+        return
+    batch = (outcome.rows, outcome.accumulation)
+    training = config.training
+    same = batch == (training.per_device_train_batch_size, training.gradient_accumulation_steps)
+    already = " That is what the form says already." if same else ""
+    told = f'<p class="ready">{escaped(outcome.sentence() + already)}</p>'
+    yield told + _table(trials, outcome.rows), None if same else batch
+
+
+class _Meter:
+    """A bar for the phase at hand; its own time tells what is left of it."""
+
+    def __init__(self) -> None:
+        self._doing, self._began = "", 0.0
+
+    def at(self, progress: Progress) -> str:
+        if progress.doing != self._doing:
+            self._doing, self._began = progress.doing, time.monotonic()
+        share = progress.done / progress.total if progress.total else 0.0
+        return meter(share, progress.doing, time.monotonic() - self._began)
+
+
+def _table(trials: Sequence[Trial], taken: int | None) -> str:
+    """The batches that were tried, as bars."""
+    if not trials:
+        return ""
+    fastest, most = max(trial.speed for trial in trials) or 1.0, max(trial.memory for trial in trials) or 1
+    rows = "".join(
+        f'<tr{" class=taken" if trial.rows == taken else ""}><th scope="row">{trial.rows:,}</th>'
+        + (_bar(trial.speed / fastest, f"{trial.speed:,.0f}") if trial.fits else "<td>does not fit</td>")
+        + _bar(trial.memory / most, ("" if trial.fits else "> ") + size(trial.memory))
+        + "</tr>"
+        for trial in sorted(trials, key=lambda trial: trial.rows)
+    )
+    return (
+        '<table class="tried"><thead><tr><th scope="col">Batch size</th><th scope="col">Tokens/s</th>'
+        f'<th scope="col">Memory</th></tr></thead><tbody>{rows}</tbody></table>'
+    )
+
+
+def _bar(share: float, text: str) -> str:
+    return f'<td><span class="bar" style="width:{100 * share:.0f}%"></span><span>{text}</span></td>'
