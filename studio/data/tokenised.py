@@ -87,14 +87,16 @@ def tokenised(kind: type[Row], rows: Iterable[Row]) -> Tokenised[Row]:
     return Tokenised(kind, pyarrow.Table.from_batches(batches, schema).combine_chunks())
 
 
-def cut(kind: type[Row], columns: dict[str, Any], offsets: Sequence[int]) -> Tokenised[Row]:
-    """Rows of `kind` out of flat columns: lists are cut at `offsets`, whose last is their length."""
+def cut(kind: type[Row], columns: dict[str, Any], offsets: dict[str, Any]) -> Tokenised[Row]:
+    """Rows of `kind` out of flat columns: each that holds lists is cut at its `offsets`, from 0 to its length."""
     import pyarrow
 
     schema = schema_of(kind)
-    ends = pyarrow.array(offsets, pyarrow.int64())
     arrays = [
-        pyarrow.LargeListArray.from_arrays(ends, pyarrow.array(columns[field.name], field.type.value_type))
+        pyarrow.LargeListArray.from_arrays(
+            pyarrow.array(offsets[field.name], pyarrow.int64()),
+            pyarrow.array(columns[field.name], field.type.value_type),
+        )
         if pyarrow.types.is_large_list(field.type)
         else pyarrow.array(columns[field.name], field.type)
         for field in schema

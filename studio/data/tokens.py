@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -23,11 +23,12 @@ _BATCH = 256  # rows tokenised at once; progress is told after each batch
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One row or packed block as a model takes it. Both lists have one entry a token, max_length at most."""
+    """One row or packed block as a model takes it. Ids and labels have one entry a token, max_length at most."""
 
     input_ids: list[int]
     labels: list[int]  # the token's own id where it is learnt (not shifted), -100 elsewhere
     truncated: bool  # its end was cut off
+    documents: list[int] = field(default_factory=list)  # tokens of each text in a packed block, in order
 
 
 @dataclass(frozen=True)
@@ -104,19 +105,22 @@ def encode_rows(
 def pack(encoded: Sequence[Encoded], max_length: int) -> Tokenised[Encoded]:
     """All tokens end to end, in blocks of `max_length`; only the last is shorter, and nothing is cut away.
 
-    Brown et al. 2020, arXiv:2005.14165, section 2.2 and appendix B: a document may begin within a block, behind the
-    end token of the one before, which the model sees too. A block's first token is never predicted.
+    Brown et al. 2020, arXiv:2005.14165, appendix B, but that a block remembers where its documents begin, so that
+    they need not see one another. The first token of each, or of what goes on in the next block, is never predicted.
     """
     import numpy
 
     rows = tokenised(Encoded, encoded)
     ids, labels = rows.flat("input_ids"), rows.flat("labels")
-    starts = numpy.arange(0, len(ids), max_length)
+    bounds = numpy.append(numpy.arange(0, len(ids), max_length), len(ids))  # of blocks
+    begins = numpy.union1d(bounds, rows.lengths.cumsum())  # of documents, and the end
     predicted = labels != IGNORED
-    predicted[starts] = False
-    kept = numpy.add.reduceat(predicted, starts) > 0
-    columns = {"input_ids": ids, "labels": labels, "truncated": numpy.zeros(len(starts), bool)}
-    return cut(Encoded, columns, [*starts.tolist(), len(ids)]).take(numpy.flatnonzero(kept).tolist())
+    predicted[begins[:-1]] = False
+    kept = numpy.add.reduceat(predicted, bounds[:-1]) > 0
+    columns = {"input_ids": ids, "labels": labels, "truncated": numpy.zeros(len(kept), bool)}
+    lists = {"input_ids": bounds, "labels": bounds, "documents": numpy.searchsorted(begins, bounds)}
+    blocks = cut(Encoded, {**columns, "documents": numpy.diff(begins)}, lists)
+    return blocks.take(numpy.flatnonzero(kept).tolist())
 
 
 @dataclass
@@ -201,7 +205,8 @@ def report_on(encoded: Sequence[Encoded], skipped: int) -> Report:
     """The counts of rows, or blocks, that will be trained on."""
     rows = tokenised(Encoded, encoded)
     learnt = rows.flat("labels") != IGNORED
-    learnt[rows.lengths.cumsum() - rows.lengths] = False  # a row's first token is never predicted
+    lengths = rows.flat("documents") if len(rows.flat("documents")) else rows.lengths
+    learnt[lengths.cumsum() - lengths] = False  # the first token of each is never predicted
     return Report(
         truncated=int(rows.flat("truncated").sum()),
         skipped=skipped,

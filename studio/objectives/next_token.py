@@ -57,7 +57,8 @@ class NextToken(Objective):
         "Pack texts",
         advanced=True,
         help="Plain texts, and conversations that are learnt whole, are joined end to end and divided into blocks of "
-        "the cut-off length: no padding, and nothing is cut off. Off: a row each.",
+        "the cut-off length: batches of equal size, and nothing is cut off. Each text sees only itself; where the run "
+        "notes that rows are padded, those of a block before it too. Off: a row each.",
         source="Brown et al. 2020, arXiv:2005.14165, appendix B",
     )
     chat_template: Literal["auto", "chatml", "plain", "none"] = setting(
@@ -69,7 +70,6 @@ class NextToken(Objective):
     )
 
     def packs(self, mapping: Mapping) -> bool:
-        """Whether rows are joined end to end instead of being cut off."""
         return self.packing and (mapping.format == "text" or self.loss_on == "everything")
 
     def cut_off(self, mapping: Mapping) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
 from typing import Any
@@ -17,8 +18,16 @@ from torch import Tensor
 from transformers import AttentionInterface
 
 NAME = "side_by_side"  # what a model's config calls this attention
-OWN = "attention_beside"  # kwarg: what the model's own attention is called, such as 'sdpa'
+BESIDE = "attention_beside"  # kwarg: a Beside
 _HALVES = (torch.bfloat16, torch.float16)
+
+
+@dataclass
+class Beside:
+    """What attention is to know of its model, and what it was told by it."""
+
+    own: str  # what the model's own attention is called, such as 'sdpa'
+    windows: set[int] = field(default_factory=set)  # tokens that some layer looks back at most
 
 
 def attend(
@@ -28,10 +37,10 @@ def attend(
     value: Tensor,
     attention_mask: Tensor | None,
     *,
-    cu_seq_lens_q: Tensor,
-    cu_seq_lens_k: Tensor,
-    max_length_q: int,
-    max_length_k: int,
+    cu_seq_lens_q: Tensor | None = None,
+    cu_seq_lens_k: Tensor | None = None,
+    max_length_q: int = 0,
+    max_length_k: int = 0,
     **options: Any,
 ) -> tuple[Tensor, None]:
     """`query` has shape (1, heads, tokens, width of a head); the result (1, tokens, heads, width).
@@ -39,8 +48,12 @@ def attend(
     Each row goes through the model's own attention alone, or, on an NVIDIA GPU, all at once through
     FlashAttention as torch has it (Dao 2023, arXiv:2307.08691).
     """
-    own: str = options.pop(OWN)
-    window: int | None = options.get("sliding_window")
+    if cu_seq_lens_q is None:
+        raise ValueError("its attention is not told where rows begin")
+    beside: Beside = options.pop(BESIDE)
+    own, window = beside.own, options.get("sliding_window")
+    if window is not None:
+        beside.windows.add(window)
     causal = options.get("is_causal")
     causal = getattr(module, "is_causal", True) if causal is None else causal
     if own == "sdpa" and (flash := _flash()) is not None and _flashes(query, key, value, options):
@@ -52,14 +65,14 @@ def attend(
             max_length_q,
             max_length_q,
             scale=options.get("scaling"),
-            window_size=(left, 0) if causal else (-1, -1),
+            window_size=(left, 0 if causal else left),
             enable_gqa=query.shape[1] != key.shape[1],
         )
         return flashed[None], None
     one_row = AttentionInterface().get_interface(own, _eager(module))
     rows = []
     for begin, end in pairwise(cu_seq_lens_q.tolist()):
-        mask = _mask(query, end - begin, window if causal else None, causal=causal, implied=own == "sdpa")
+        mask = _mask(query, end - begin, window, causal=causal, implied=own == "sdpa")
         parts = (each[:, :, begin:end] for each in (query, key, value))
         rows.append(one_row(module, *parts, mask, **options)[0])
     return torch.cat(rows, dim=1), None
@@ -71,11 +84,13 @@ def _mask(query: Tensor, length: int, window: int | None, *, causal: bool, impli
     `implied`: the attention hides what comes later by itself where it is given no mask.
     """
     reaches = window is None or length <= window
-    if not causal or (implied and reaches):
+    if reaches and (implied or not causal):
         return None
     place = torch.arange(length, device=query.device)
     back: Any = place[:, None] - place
-    hidden = (back < 0) if reaches else (back < 0) | (back >= window)
+    hidden = back < 0 if causal else torch.zeros_like(back, dtype=torch.bool)
+    if not reaches:
+        hidden |= back.abs() >= window
     if implied:
         return ~hidden[None, None]
     return torch.zeros(1, 1, length, length, dtype=query.dtype, device=query.device).masked_fill(

@@ -78,7 +78,7 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.encoded[index]
-        return {"input_ids": row.input_ids, "labels": row.labels}
+        return {name: getattr(row, name) for name in ("input_ids", "labels", "documents") if hasattr(row, name)}
 
 
 Batch = dict[str, Tensor]  # input_ids (tokens,), all rows end to end; lengths (rows,); and what the objective adds
@@ -92,15 +92,17 @@ def side_by_side(rows: Sequence[dict[str, Any]]) -> Batch:
     }
 
 
-def collate(rows: Sequence[dict[str, Any]]) -> Batch:
+def collate(rows: Sequence[dict[str, Any]], *, apart: bool = True) -> Batch:
     """`side_by_side` with labels of shape (tokens,): a token's own id where it is learnt, else -100.
 
-    A row's first token is never predicted, so it has no label.
+    The first token of a row, and of each document in a packed one, is never predicted, so it has no label.
+    `apart`: these documents are rows of their own, which see nothing of one another.
     """
     batch = side_by_side(rows)
     labels = torch.cat([torch.as_tensor(row["labels"], dtype=torch.long) for row in rows])
-    labels[starts(batch["lengths"])] = -100
-    return {**batch, "labels": labels}
+    documents = torch.tensor([each for row in rows for each in row.get("documents") or [len(row["input_ids"])]])
+    labels[starts(documents)] = -100
+    return {**batch, "labels": labels, "lengths": documents if apart else batch["lengths"]}
 
 
 def starts(lengths: Tensor) -> Tensor:

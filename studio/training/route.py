@@ -12,10 +12,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from studio.training import attention
-from studio.training.batching import Batch, padded, spans, starts
+from studio.training.batching import Batch, padded, starts
 
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # of a probe, as a share of the norm
 _COARSE = 0.06  # the same where numbers have 8 or 11 bits
+_LEAK = 0.01  # of these tolerances: what neighbours may change
+_WINDOWS = ("sliding_window", "attention_chunk_size")  # of a config: rows longer than these are not probed
 
 
 class Route(Protocol):
@@ -58,7 +60,7 @@ def choose(model: Any, compute: torch.dtype | None = None) -> Route:
         route = SideBySide(model, compute)
         plain.reason = _differs(route, plain)
     except Exception as error:  # whatever a model's code says to what it does not know
-        plain.reason = f"it takes them one below the other only ({type(error).__name__})"
+        plain.reason = f"it takes them one below the other only ({_said(error)})"
     finally:
         model.train(was_training)
     return plain if plain.reason else route  # pyright: ignore[reportPossiblyUnboundVariable]
@@ -113,9 +115,12 @@ class SideBySide(_Both):
 
     def __init__(self, model: Any, compute: torch.dtype | None) -> None:
         super().__init__(model, compute)
-        self.body: Any = getattr(self.inner, self.inner.base_model_prefix) if self.writes else self.inner
+        self.body: Any = self.inner.base_model.get_decoder() if self.writes else self.inner
         self.configs = list({id(each.config): each.config for each in _models(self.inner)}.values())
-        self.own: str = self.body.config._attn_implementation
+        self.beside = attention.Beside(self.body.config._attn_implementation)
+        self.first_position = _first_position(self.body)
+        self._blank = torch.empty(0)  # of shape (1, width), once there are states
+        self._used: tuple[tuple[int, ...], list[Tensor]] | None = None  # what learns, and of it what `head` uses
         known = inspect.signature(self.body.forward).parameters
         self.uncached = {"use_cache": False} if "use_cache" in known else {}
 
@@ -143,15 +148,16 @@ class SideBySide(_Both):
         with self._computing():
             given = self.body(
                 input_ids=ids[None],
-                position_ids=position_ids[None],
+                position_ids=position_ids[None] + self.first_position,
                 cu_seq_lens_q=bounds,
                 cu_seq_lens_k=bounds,
                 max_length_q=longest,
                 max_length_k=longest,
-                **{attention.OWN: self.own},
+                **{attention.BESIDE: self.beside},
                 **self.uncached,
             )
         states = given.last_hidden_state[0]
+        self._blank = torch.zeros_like(states[:1])
         return states if at is None else states[at]
 
     def head(self, states: Tensor) -> Tensor:
@@ -161,8 +167,13 @@ class SideBySide(_Both):
             return self.inner(input_ids=torch.zeros(1, len(states), dtype=torch.long, device=self.device)).logits[0]
 
     def head_weights(self) -> list[Tensor]:
-        others = (child for child in self.inner.children() if child is not self.body)
-        return [weight for child in others for weight in child.parameters() if weight.requires_grad]
+        """As its graph has them: a layer may borrow weights of another, as tied ones that learn new tokens do."""
+        if not torch.is_grad_enabled():
+            return []
+        learn = tuple(id(weight) for weight in self.inner.parameters() if weight.requires_grad)
+        if self._used is None or self._used[0] != learn:
+            self._used = learn, _leaves(self.head(self._blank))
+        return self._used[1]
 
 
 class _Given:
@@ -229,29 +240,58 @@ def _places(lengths: list[int], at: Tensor | None, device: torch.device) -> tupl
     return (rows, columns) if at is None else (rows[at], columns[at])
 
 
+def _leaves(output: Tensor) -> list[Tensor]:
+    """Weights that learn and that `output` was computed from."""
+    found: dict[Any, Tensor | None] = {}  # node of the graph → its weight
+    waiting: list[Any] = [output.grad_fn]
+    while waiting:
+        if (node := waiting.pop()) is not None and node not in found:
+            found[node] = getattr(node, "variable", None)
+            waiting += [each for each, _ in node.next_functions]
+    return [weight for weight in found.values() if weight is not None]
+
+
+def _first_position(body: Any) -> int:
+    """0, but where positions are counted from behind the padding's, as in RoBERTa."""
+    tables: Any = (getattr(module, "position_embeddings", None) for module in body.modules())
+    padding = (getattr(table, "padding_idx", None) for table in tables)
+    return next((place + 1 for place in padding if place is not None), 0)
+
+
 @torch.no_grad()
 def _differs(route: SideBySide, plain: Padded) -> str:
-    """Why rows cannot lie side by side in this model; '' where the last one's outputs are what they are alone.
+    """Why rows cannot lie side by side in this model; '' where outputs of the middle one are what they are alone.
 
-    Two short rows, then the same with another first one: the second must not notice its neighbour.
+    Less may change than what its own first tokens change, even where a model hardly looks at other tokens. What
+    its neighbours change is nothing at all, in the usual case: the same products are computed, in the same shapes.
     """
     size = min(route.inner.get_input_embeddings().weight.shape[0], 1000)
-    ids = torch.arange(20, device=route.device) * 7919 % size
-    other = torch.cat([ids[:8].flip(0), ids[8:]])
-    lengths = torch.tensor([8, 12], device=route.device)
-    alone = plain.states({"input_ids": ids[8:], "lengths": lengths[1:]}).float()
-    beside, again = (_last(route, {"input_ids": each, "lengths": lengths}) for each in (ids, other))
+    ids = torch.arange(27, device=route.device) * 7919 % size
+    others = (ids + size // 2) % size
+    lengths = torch.tensor([8, 12, 7], device=route.device)
+    alone, changed = (
+        _outputs(plain, {"input_ids": each, "lengths": lengths[1:2]})
+        for each in (ids[8:20], torch.cat([others[8:12], ids[12:20]]))
+    )
+    beside, again = (
+        _outputs(route, {"input_ids": each, "lengths": lengths})[8:20]
+        for each in (ids, torch.cat([others[:8], ids[8:20], others[20:]]))
+    )
+    matters = (alone - changed)[4:].norm()
     allowed = _TOLERANCE.get(route.compute or route.inner.dtype, _COARSE)
-    if not _close(alone, beside, allowed):
+    if (alone - beside).norm() > min(allowed * alone.norm(), 0.5 * matters):
         return "it computes something else when rows lie side by side"
-    return "" if _close(beside, again, allowed / 10) else "its rows would see their neighbours"
+    if (beside - again).norm() > _LEAK * min(allowed * alone.norm(), matters):
+        return "its rows would see their neighbours"
+    if any(getattr(config, name, None) for config in route.configs for name in _WINDOWS) and not route.beside.windows:
+        return "its attention is not told how far back it looks"
+    return ""
 
 
-def _last(route: SideBySide, batch: Batch) -> Tensor:
-    begin, end = list(spans(batch["lengths"].tolist()))[-1]
-    states = route.states(batch)[begin:end]
-    return (route.head(states) if route.writes else states).float()
+def _outputs(route: Route, batch: Batch) -> Tensor:
+    states = route.states(batch)
+    return (route.head(states) if isinstance(route, SideBySide) and route.writes else states).float()
 
 
-def _close(one: Tensor, other: Tensor, allowed: float) -> bool:
-    return bool((one - other).norm() <= allowed * one.norm())
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).strip().partition(chr(10))[0][:150].rstrip('.')}"

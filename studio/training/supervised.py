@@ -17,7 +17,8 @@ class SupervisedTrainer(StudioTrainer):
     """Cross-entropy of labelled tokens; held-out rows give its token-weighted mean and perplexity exp(loss)."""
 
     def collator(self) -> Callable[[list[Any]], Batch]:
-        return collate
+        # Where rows are padded, packed ones stay whole: short documents would be padded to the longest.
+        return lambda rows: collate(rows, apart=not self.route.reason)
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
         return answer_loss(self.route, batch)

@@ -8,7 +8,7 @@ import pytest
 
 from studio.data.dataset import Dataset
 from studio.data.templates import Mapping
-from studio.data.tokens import IGNORED, Encoded, pack
+from studio.data.tokens import IGNORED, Encoded, pack, report_on
 from studio.models.tiny import tiny_tokenizer
 from studio.objectives.next_token import NextToken
 
@@ -35,8 +35,9 @@ def test_packed_texts_lose_nothing_and_end_with_the_end_token(max_length: int) -
     assert tiny_tokenizer().decode(joined) == f"a first text{end}b{end}another one{end}"
     assert {len(block.input_ids) for block in found.train[:-1]} <= {max_length}
     assert all(block.labels == block.input_ids and not block.truncated for block in found.train)
+    assert all(sum(block.documents) == len(block.input_ids) for block in found.train)
     assert (found.report.truncated, found.report.skipped, found.report.tokens) == (0, 1, len(joined))
-    assert found.report.trained_tokens == len(joined) - len(found.train)
+    assert found.report.trained_tokens == len(joined) - sum(len(block.documents) for block in found.train)
     assert found.validation == found.train
     assert "packed into" in found.notes[0]
 
@@ -45,6 +46,18 @@ def test_without_packing_a_row_is_a_text() -> None:
     found = prepared(NextToken(max_length=8, packing=False), [{"t": "a first text"}, {"t": "b"}], TEXT)
     assert [len(row.input_ids) for row in found.train] == [8, 2]
     assert (found.report.truncated, found.notes) == (1, [])
+
+
+def test_a_block_knows_where_its_texts_begin() -> None:
+    texts = [Encoded([token] * length, [token] * length, False) for token, length in ((5, 3), (6, 1), (7, 4), (8, 2))]
+    blocks = pack(texts, 5)
+    assert [block.input_ids for block in blocks] == [[5, 5, 5, 6, 7], [7, 7, 7, 8, 8]]
+    assert [block.documents for block in blocks] == [[3, 1, 1], [3, 2]]
+    assert report_on(blocks, 0).trained_tokens == 2 + 2 + 1
+
+
+def test_a_block_of_first_tokens_only_is_nothing_to_learn() -> None:
+    assert not pack([Encoded([token], [token], False) for token in range(4)], 2)
 
 
 def test_a_last_token_alone_has_nothing_before_it_to_learn_from() -> None:

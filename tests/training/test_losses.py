@@ -57,7 +57,7 @@ def test_prompts_and_padding_never_meet_the_vocabulary(batch: Batch) -> None:
     seen = []
     model.lm_head.register_forward_hook(lambda _, inputs, __: seen.append(inputs[0].shape[1]))
     answer_loss(SideBySide(model, None), batch)
-    assert seen == [21]  # the labelled tokens, of 29
+    assert max(seen) == 21  # the labelled tokens, of 29
 
 
 def test_a_model_without_logits_to_keep_gives_the_same(batch: Batch, monkeypatch: pytest.MonkeyPatch) -> None:
