@@ -34,13 +34,14 @@ WARM_AGAIN_SECONDS = 15.0  # a worker that cannot start must not be tried withou
 
 
 class WorkerProcess:
-    """A child that waits for a run, its imports done."""
+    """A child that takes `folder`, a run, or waits for one, its imports done."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, folder: RunFolder | None = None) -> None:
+        run = [os.fspath(folder.path)] if folder else []
         with (workspace.root / "idle-worker.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "studio.worker"],
-                stdin=subprocess.PIPE,
+                [sys.executable, "-m", "studio.worker", *run],
+                stdin=subprocess.DEVNULL if folder else subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 env=worker_environment(),
@@ -228,12 +229,9 @@ class Jobs:
 
     def _launch(self, run_id: str) -> None:
         folder = self.workspace.run(run_id)
-        self._ensure_warm()
         worker, self._warm = self._warm, None
-        assert worker is not None
-        if not worker.take(folder):
-            worker = WorkerProcess(self.workspace)
-            worker.take(folder)
+        if worker is None or not worker.take(folder):
+            worker = WorkerProcess(self.workspace, folder)  # which imports what this run needs, and no more
         self._running[run_id] = worker
         self._active.add(run_id)
 
