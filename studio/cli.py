@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
         workspace = Workspace(options.workspace).create()
         if options.command == "train":
             return train(options.config, workspace)
+        if options.command == "rehearse":
+            return rehearse(options, workspace)
         if options.command == "check":
             return check(options.file, workspace, as_json=as_json)
         if options.command == "doctor":
@@ -66,14 +69,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
     _workspace_option(parser, default_root())
-    commands = parser.add_subparsers(dest="command", metavar="{train,check,doctor}")
+    commands = parser.add_subparsers(dest="command", metavar="{train,rehearse,check,doctor}")
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    trial = commands.add_parser("rehearse", help="say what a run will take, from a few steps of it; keep nothing")
+    trial.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    trial.add_argument("--use-machine", action="store_true", help="find the batch that suits this machine instead")
+    trial.add_argument("--larger", action="store_true", help="with it: an update may see another number of rows")
+    trial.add_argument("--json", action="store_true", help="print one JSON object")
     data = commands.add_parser("check", help="say how a data set reads and what is wrong with it")
     data.add_argument("file", metavar="FILE", help="a file, a folder of source code, or a data set's name")
     data.add_argument("--json", action="store_true", help="print one JSON object")
     health = commands.add_parser("doctor", help="say what this machine can do")
-    for command in (run, data, health):
+    for command in (run, trial, data, health):
         _workspace_option(command, argparse.SUPPRESS)
     return parser
 
@@ -202,6 +210,25 @@ class _Teller:
             return False
         self._last_step = time.monotonic()
         return True
+
+
+def rehearse(options: argparse.Namespace, workspace: Workspace) -> int:
+    """Say what a run will take, or which batch suits the machine; as one JSON object where asked."""
+    from studio.inspector import Progress
+    from studio.rehearsal import Rehearsal, Rehearser, Suited
+
+    config, rehearser = read_config(options.config), Rehearser(workspace)
+    asked = rehearser.suit(config, larger=options.larger) if options.use_machine else rehearser.rehearse(config)
+    found: Rehearsal | Suited | None = None
+    with contextlib.closing(rehearser), _told() as tell:
+        for reply in asked:
+            if isinstance(reply, Progress):
+                tell(f"{reply.doing} ...")
+            elif isinstance(reply, Rehearsal | Suited):
+                found = reply
+    assert found is not None  # nobody else can cancel it
+    _say(json.dumps(asdict(found)) if options.json else found.sentence())
+    return 0
 
 
 def check(source: str, workspace: Workspace, *, as_json: bool) -> int:

@@ -55,7 +55,8 @@ def duration(measured: Sequence[Step], steps: float, tokens: float) -> Span:
     away = (tokens / steps - mean) ** 2 / spread if spread else 0.0
     error = _STUDENT[min(free, len(_STUDENT)) - 1] * sqrt(variance * (steps**2 * (1 / n + away) + steps))
     error = max(error, FLOOR * likely)
-    return Span(max(likely - error, 0.0), likely, likely + error)
+    fastest = min(s.seconds / (start + slope * s.tokens) for s in measured)  # a run of many is no faster throughout
+    return Span(max(likely - error, min(fastest, 1 - FLOOR) * likely), likely, likely + error)
 
 
 @dataclass(frozen=True)

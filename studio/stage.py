@@ -35,7 +35,7 @@ _SECONDS = 2.0  # after which no more than the least are taken
 class _Watch(TrainerCallback):
     """Measures steps as a run's curves do, and ends the training when there are enough."""
 
-    def __init__(self, told: _Told, doing: str, *, least: int = _LEAST) -> None:
+    def __init__(self, told: Any, doing: str, *, least: int = _LEAST) -> None:
         self.steps: list[Step] = []
         self._told, self._doing, self._least = told, doing, least
         self._tokens = 0
@@ -74,13 +74,14 @@ class _Answers:
 
     def __init__(self) -> None:
         self._told = _Told()
-        self._stage: _Stage | None = None
+        self._stage: Stage | None = None
 
     def __call__(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
         self._told.reply, self._told.stop = reply, stop
         if self._stage is None:
             _bound(request["limit"])
-            self._stage = _Stage(request, self._told)
+            folder, workspace = RunFolder(Path(request["folder"])), Workspace(Path(request["workspace"]))
+            self._stage = Stage(folder, workspace, request["limit"], self._told)
         rows = request.get("rows")
         if rows is None:
             reply(rehearsal=self._stage.rehearse())
@@ -91,12 +92,13 @@ class _Answers:
             reply(tokens=list(accumulate(lengths[place] for place in self._stage.longest)))
 
 
-class _Stage:
+class Stage:
     """A run as far as before its first step, by the worker's own code."""
 
-    def __init__(self, request: dict[str, Any], told: Any) -> None:
-        self.told, self.limit = told, request["limit"]
-        self.job = Job(RunFolder(Path(request["folder"])), Workspace(Path(request["workspace"])))
+    def __init__(self, folder: RunFolder, workspace: Workspace, limit: int, told: Any) -> None:
+        """`told` takes the job's events."""
+        self.told, self.limit = told, limit
+        self.job = Job(folder, workspace)
         self.job.events = told
         self._device = device(self.job, self.job.workspace)
         self._device.__enter__()  # until the process ends
@@ -133,7 +135,7 @@ class _Stage:
         each_epoch = ceil(len(self.rows) / size)
         batches = ceil(steps * each_epoch / ceil(each_epoch / self.training.gradient_accumulation_steps))
         sampler, padded = trainer._get_train_sampler(), bool(trainer.route.reason)
-        places, tokens = _drawn(sampler, self.lengths, size, batches, padded=padded)
+        places, tokens = drawn(sampler, self.lengths, size, batches, padded=padded)
         heavy = _Watch(self.told, "Taking steps over the largest batch", least=2)
         try:
             self._trainer([self.rows[place] for place in places] * self.batches, size, heavy).train()
@@ -179,14 +181,14 @@ class _Stage:
 
     def _remedy(self) -> str:
         lengths = sorted(self.lengths)
-        cut_off = lengths[len(lengths) * 95 // 100]
+        cut_off = lengths[len(lengths) * 9 // 10]
         cut = sum(length > cut_off for length in lengths)
         smaller = "Lower 'Batch size' and raise 'Gradient accumulation' to make up for it. "
         shorter = f"A 'Cut-off length' of {cut_off:,} would cut {cut:,} of {len(lengths):,} rows."
         return (smaller if self.training.per_device_train_batch_size > 1 else "") + (shorter if cut else "")
 
 
-def _drawn(sampler: Any, lengths: Sequence[int], size: int, batches: int, *, padded: bool) -> tuple[list[int], float]:
+def drawn(sampler: Any, lengths: Sequence[int], size: int, batches: int, *, padded: bool) -> tuple[list[int], float]:
     """Places of the rows in the heaviest of the batches that a run will draw, and the tokens of all of them."""
     import numpy
 

@@ -1,0 +1,280 @@
+"""A run's first steps, taken for what they show, in a process that may run out of memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import filelock
+import pytest
+
+from studio.child import Child, Died
+from studio.config import RunConfig
+from studio.errors import RunError, StudioError, explain
+from studio.inspector import Progress
+from studio.pace import Found, Span, Trial
+from studio.rehearsal import Rehearsal, Rehearser, Suited
+from studio.stage import Stage, drawn
+from studio.training.batching import EpochSampler
+from studio.workspace import RunFolder, Workspace
+from tabs import _rehearsal
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+Config = Callable[..., RunConfig]
+
+
+@pytest.fixture(autouse=True)
+def processes_with_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture
+def rehearser(workspace: Workspace) -> Iterator[Rehearser]:
+    running = Rehearser(workspace)
+    yield running
+    running.close()
+
+
+class Listening:
+    """Takes events as a run's log does."""
+
+    def append(self, event: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def stage(workspace: Workspace, tmp_path: Path) -> Callable[[RunConfig], Stage]:
+    """What the process makes ready, here."""
+
+    def make(config: RunConfig) -> Stage:
+        folder = RunFolder(tmp_path / "private")
+        folder.path.mkdir()
+        config.settled().save(folder.config)
+        return Stage(folder, workspace, 10**12, Listening())
+
+    return make
+
+
+# -- in a process of its own ------------------------------------------------------------------------
+
+
+def test_it_tells_what_a_run_will_take_and_leaves_nothing(
+    rehearser: Rehearser, workspace: Workspace, tiny_config: Config
+) -> None:
+    config = tiny_config()
+    before = config.to_dict()
+    *progress, told = rehearser.rehearse(config)
+    assert isinstance(told, Rehearsal)
+    assert {each.doing for each in progress if isinstance(each, Progress)} >= {
+        "Preparing data",
+        "Taking steps over the largest batch",
+        "Taking some steps of the run",
+    }
+    assert 50e6 < told.peak < told.free
+    assert told.steps == 4
+    assert 0 < told.seconds.low < told.seconds.likely < told.seconds.high
+    assert told.tokens_per_second > 0
+    assert told.disk > 1_000
+    assert told.sentence().startswith("Peak ")
+    assert list(workspace.runs.iterdir()) == []
+    assert not list(workspace.cache.glob("rehearsal-*"))
+    assert rehearser.child.pid is None  # its memory is free again
+    assert config.to_dict() == before
+
+
+def test_cancelling_ends_it_also_while_it_waits_for_a_run(
+    rehearser: Rehearser, workspace: Workspace, tiny_config: Config
+) -> None:
+    with filelock.FileLock(str(workspace.device_lock)):  # as a run that trains holds it
+        replies = rehearser.rehearse(tiny_config())
+        first = next(replies)
+        assert isinstance(first, Progress)
+        assert first.doing == "Waiting for another run"
+        with pytest.raises(RunError, match="Another run is being rehearsed"):
+            next(rehearser.rehearse(tiny_config()))
+        asked = time.monotonic()
+        threading.Timer(0.2, rehearser.cancel).start()
+        assert not any(isinstance(each, Rehearsal) for each in replies)
+        assert time.monotonic() - asked < 5
+    assert rehearser.child.pid is None
+    assert not list(workspace.cache.glob("rehearsal-*"))
+
+
+def test_what_a_run_would_refuse_is_refused(rehearser: Rehearser, tiny_config: Config) -> None:
+    with pytest.raises(StudioError, match=r"nowhere\.csv"):
+        list(rehearser.rehearse(tiny_config(dataset={"source": "nowhere.csv"})))
+    assert rehearser.child.pid is None
+
+
+def test_a_batch_beyond_the_memory_is_caught_and_said(tmp_path: Path, tiny_config: Config) -> None:
+    """With a limit of the kernel's, met by torch's own allocator."""
+    rows = tmp_path / "long.jsonl"
+    rows.write_text("\n".join(json.dumps({"text": "word " * (150 + 3 * i)}) for i in range(8)), encoding="utf-8")
+    config = tiny_config(
+        dataset={"source": str(rows), "validation_share": 0.0},
+        objective={"max_length": 1_000, "packing": False},
+        training={"per_device_train_batch_size": 8},
+    )
+    config.settled().save(tmp_path / "config.json")
+    code = f"""
+import json, resource
+from dataclasses import asdict
+from pathlib import Path
+from types import SimpleNamespace
+from studio.errors import StudioError
+from studio.stage import Stage
+from studio.workspace import RunFolder, Workspace
+workspace = Workspace(Path({str(tmp_path / "w")!r})).create()
+stage = Stage(RunFolder(Path({str(tmp_path)!r})), workspace, 10**12, SimpleNamespace(append=lambda event: None))
+one = stage.trial(1)
+used = int(next(line for line in open("/proc/self/status") if line.startswith("VmData")).split()[1]) * 1024
+resource.setrlimit(resource.RLIMIT_DATA, (used + 10_000_000, -1))
+trials = [asdict(each) for each in (one, stage.trial(8), stage.trial(1))]
+try:
+    stage.rehearse()
+except StudioError as error:
+    print(json.dumps([trials, error.problem, error.remedy]))
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    trials, problem, remedy = json.loads(done.stdout.splitlines()[-1])
+    assert [Trial(**each).fits for each in trials] == [True, False, True]
+    assert problem.startswith("A batch of 8 rows with ")
+    assert "Lower 'Batch size'" in remedy
+    assert "would cut" not in remedy  # rows are much alike
+
+
+@pytest.fixture
+def dying(workspace: Workspace) -> Iterator[Rehearser]:
+    """One whose process is killed over four rows, as Linux does where there is no memory left."""
+    rehearser = Rehearser(workspace)
+    rehearser.child = Child("tests.dying", workspace.root / "dying.log", "It died.", "Too bad.")
+    yield rehearser
+    rehearser.close()
+
+
+def test_a_process_that_is_killed_over_a_batch_counts_as_one_that_does_not_fit(
+    dying: Rehearser, tiny_config: Config
+) -> None:
+    *told, outcome = dying.suit(tiny_config(training={"per_device_train_batch_size": 8}), limit=10**9)
+    assert isinstance(outcome, Suited)
+    assert [(each.rows, each.fits) for each in told if isinstance(each, Trial)] == [(1, True), (2, True), (4, False)]
+    assert (outcome.rows, outcome.accumulation, outcome.found.why) == (2, 4, "memory")
+    assert "Batches of 2, 4 of them an update" in outcome.sentence()
+
+
+def test_where_larger_updates_are_welcome_more_sizes_are_tried(dying: Rehearser, tiny_config: Config) -> None:
+    *told, outcome = dying.suit(tiny_config(training={"per_device_train_batch_size": 2}), larger=True, limit=10**9)
+    assert isinstance(outcome, Suited)
+    assert [each.rows for each in told if isinstance(each, Trial)] == [1, 2, 4, 3]
+    assert (outcome.rows, outcome.accumulation) == (3, 1)
+
+
+def test_a_rehearsal_whose_process_is_killed_says_so(dying: Rehearser, tiny_config: Config) -> None:
+    with pytest.raises(Died, match="It died"):
+        list(dying.rehearse(tiny_config()))
+    assert next(iter(dying.suit(tiny_config(), limit=10**9)))  # and the next is answered
+
+
+# -- what it is made of -----------------------------------------------------------------------------
+
+
+def test_torch_without_memory_is_explained() -> None:
+    told = explain(RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."))
+    assert told.problem == "The machine ran out of memory."
+
+
+def test_batches_are_those_that_the_run_will_draw() -> None:
+    lengths = [5, 1, 9, 2, 8, 3]
+    sampler = EpochSampler(lengths, 2, 7, grouped=False)
+    batches = []
+    for epoch in range(2):
+        sampler.set_epoch(epoch)
+        order = list(sampler)
+        batches += [order[at : at + 2] for at in range(0, 6, 2)]
+    weights = [sum(lengths[row] for row in batch) for batch in batches]
+    assert drawn(sampler, lengths, 2, 6, padded=False) == (batches[weights.index(max(weights))], sum(weights))
+    assert drawn(sampler, lengths, 2, 4, padded=False)[1] == sum(weights[:4])
+    heaviest, _ = drawn(sampler, lengths, 2, 6, padded=True)
+    assert 2 in heaviest  # padding makes a batch as heavy as its longest row
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"training": {"gradient_accumulation_steps": 3}},
+        {"objective": {"name": "next_token", "max_length": 32, "loss_on": "everything"}},
+        {"method": "prompt"},
+    ],
+    ids=["accumulation", "packed", "padded"],
+)
+def test_runs_of_many_kinds_are_rehearsed(
+    stage: Callable[[RunConfig], Stage], tiny_config: Config, changes: dict[str, Any]
+) -> None:
+    told = stage(tiny_config(**changes)).rehearse()
+    assert 0 < told["seconds"]["low"] <= told["seconds"]["likely"]
+    assert told["peak"] > 0
+
+
+# -- the page ---------------------------------------------------------------------------------------
+
+
+def test_the_page_shows_it_and_takes_the_batch(dying: Rehearser, tiny_config: Config) -> None:
+    page: Any = SimpleNamespace(rehearser=dying)
+    config = tiny_config(training={"per_device_train_batch_size": 8})
+    *_, (html, batch) = _rehearsal.suited(page, config, larger=False)
+    assert batch is not None
+    assert batch == (2, 4)
+    assert "does not fit" in html
+    taken = _rehearsal.with_batch(config, batch).training
+    assert (taken.per_device_train_batch_size, taken.gradient_accumulation_steps) == (2, 4)
+    *_, (html, again) = _rehearsal.suited(page, _rehearsal.with_batch(config, batch), larger=False)
+    assert again is None
+    assert "what the form says already" in html
+
+
+def test_after_a_fault_the_buttons_are_there_again(dying: Rehearser, tiny_config: Config) -> None:
+    page: Any = SimpleNamespace(rehearser=dying)
+    seen = []
+    with pytest.raises(Died):
+        seen.extend(_rehearsal._framed((html, None) for html in _rehearsal.rehearsed(page, tiny_config())))
+    html, batch, once, suit, cancel, take = seen[-1]
+    assert (html, batch, once.interactive, suit.interactive, cancel.visible, take.visible) == (
+        "",
+        None,
+        True,
+        True,
+        False,
+        False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("span", "said"),
+    [
+        ((17.2, 18, 19.1), "17–19 s"),
+        ((1020, 1080, 1140), "17–19 min"),
+        ((5, 6, 7.25), "5.0–7.2 s"),
+        ((9e3, 1e4, 1.1e4), "2.5–3.1 h"),
+    ],
+)
+def test_it_is_said_in_words(span: tuple[float, float, float], said: str) -> None:
+    told = Rehearsal("cpu", 2_100_000_000, 23_000_000_000, 3.4, 350.2, 300, Span(*span), 12_300_000)
+    assert told.sentence() == (
+        f"Peak 2.1 GB of 23.0 GB free; 3.4 s a step, 350 tokens/s; 300 steps take {said}; 12 MB on disk."
+    )
+
+
+def test_what_stopped_the_growth_is_said() -> None:
+    best = Trial(4, 900, 2_000_000_000, 2.0)
+    told = Suited(Found([best], best, "speed"), 4, 2, 10**10).sentence()
+    assert told.startswith("Batches of 4, 2 of them an update: 450 tokens/s at 2.0 GB; larger ones learn no more")
