@@ -17,6 +17,7 @@ from studio.training.batching import Batch, padded, starts
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-6}  # of a probe, as a share of the norm
 _COARSE = 0.06  # the same where numbers have 8 or 11 bits
 _LEAK = 0.01  # of these tolerances: what neighbours may change
+_CASTS = "cast_input_dtype_enabled"  # of a layer of peft
 _WINDOWS = ("sliding_window", "attention_chunk_size")  # of a config: rows longer than these are not probed
 
 
@@ -82,14 +83,12 @@ class _Both:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        from peft.helpers import disable_input_dtype_casting
-
         self._runs += 1
         try:
             if self._runs > 1:
                 yield
                 return
-            with disable_input_dtype_casting(self.inner, self.compute is not None), self._prepared():
+            with _uncast(self.inner if self.compute is not None else None), self._prepared():
                 yield
         finally:
             self._runs -= 1
@@ -105,6 +104,22 @@ class _Both:
         """
         with self.running(), torch.autocast(self.device.type, self.compute, enabled=self.compute is not None):
             yield
+
+
+@contextlib.contextmanager
+def _uncast(model: Any) -> Iterator[None]:
+    """Inside, adapters take activations in the format these have; peft's own helper knows some methods only."""
+    from peft.tuners.tuners_utils import BaseTunerLayer
+
+    layers: list[Any] = [each for each in model.modules() if isinstance(each, BaseTunerLayer)] if model else []
+    before = [getattr(layer, _CASTS, True) for layer in layers]
+    try:
+        for layer in layers:
+            setattr(layer, _CASTS, False)
+        yield
+    finally:
+        for layer, casts in zip(layers, before, strict=True):
+            setattr(layer, _CASTS, casts)
 
 
 class SideBySide(_Both):
