@@ -22,10 +22,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tiny models are slower on several threads, and far slower beside other work. Workers keep theirs."""
+    """Tiny models are slower on several threads, and far slower beside other work."""
     import torch
 
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def one_thread_in_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So are the processes that a test starts, unless they train the real starter model."""
+    if request.node.get_closest_marker("starter") is None:
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(scope="session")
