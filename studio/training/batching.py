@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import random
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -116,8 +115,3 @@ def padded(input_ids: Tensor, lengths: Sequence[int], pad_token_id: int) -> tupl
     ids = torch.nn.utils.rnn.pad_sequence(list(rows), batch_first=True, padding_value=pad_token_id)
     mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
     return ids, mask
-
-
-def spans(lengths: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """(begin, end) of each row among all tokens."""
-    return itertools.pairwise([0, *itertools.accumulate(lengths)])
