@@ -9,12 +9,15 @@ from pathlib import Path
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.errors import ConfigError, DatasetError, RunError
+from studio.estimate import NO_ROWS, adapter_bytes, needs
 from studio.methods import methods
+from studio.models import machine
 from studio.models.catalog import check_name, check_use, structure_of
+from studio.models.structure import Structure
 from studio.old_data import settle_old
 from studio.workspace import Workspace
 
-DISK_NEEDED = 500_000_000  # bytes; adapter, log and some air
+DISK_NEEDED = 500_000_000  # bytes; log, kept tokens and some air, beside what the run learns
 
 
 def check(config: RunConfig, workspace: Workspace) -> RunConfig:
@@ -23,12 +26,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     What a run used must be readable from its config later, so the version of the data set, and the
     mapping that was detected or stored with it, are written into it.
     """
-    free = shutil.disk_usage(workspace.root).free
-    if free < DISK_NEEDED:
-        raise RunError(
-            f"Only {free / 1e6:.0f} MB are free where the workspace is.",
-            remedy="Free at least 500 MB (old runs are under 'runs'), or choose another folder with --workspace.",
-        )
+    _check_disk(workspace, DISK_NEEDED)
     check_name(config.model)
     check_use(config.model, workspace.models, writes=config.objective.writes)
     opened = open_source(config.dataset.source, workspace, config.dataset.mapping(), config.dataset.version)
@@ -45,6 +43,8 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     _check_optimizer(config.training.optim)
     if (found := structure_of(config.model, workspace.models, writes=config.objective.writes)) is not None:
         config.method.check(found)
+        _check_disk(workspace, DISK_NEEDED + adapter_bytes(config.method, found))
+        _check_memory(config, found)
     _check_split(config, opened.train.columns)
     held_out = config.dataset.validation_share > 0 or opened.validation is not None
     if held_out and opened.validation is None and opened.train.total < 2:
@@ -65,6 +65,29 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     )
     config = config.model_copy(update={"dataset": dataset})
     return config.model_copy(update={"old": settle_old(config, workspace)}).settled()
+
+
+def _check_disk(workspace: Workspace, needed: int) -> None:
+    """Raise RunError where less is free. `needed` in bytes."""
+    free = shutil.disk_usage(workspace.root).free
+    if free < needed:
+        raise RunError(
+            f"Only {free / 1e6:.0f} MB are free where the workspace is.",
+            remedy=f"Free at least {needed / 1e6:.0f} MB (old runs are under 'runs'), or choose another folder with "
+            "--workspace.",
+        )
+
+
+def _check_memory(config: RunConfig, structure: Structure) -> None:
+    """Raise ConfigError where not even what stays in memory fits into all there is, whoever else uses it."""
+    room = machine.room()
+    if (held := needs(config, structure, NO_ROWS, room).total) > room.total:
+        where = "GPU has" if room.gpu else "machine has"
+        raise ConfigError(
+            f"{config.method.title} on this model holds {held / 1e9:.1f} GB before it sees a row, and this {where} "
+            f"{room.total / 1e9:.1f} GB.",
+            remedy="Press 'Make it fit' in the Train tab, or choose a smaller model.",
+        )
 
 
 def _check_vocabulary(config: RunConfig) -> None:

@@ -17,7 +17,7 @@ from studio.rehearsal import Rehearsal, Suited, size
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, meter, said
 
 CANCELLED = '<p class="muted">Cancelled.</p>'
-_BUSY, _IDLE = (gr.Button(interactive=False), gr.Button(interactive=True))
+_BUSY, _IDLE = gr.update(interactive=False), gr.update(interactive=True)  # a component would stand in the page
 Batch = tuple[int, int]  # rows at a time, batches an update
 
 

@@ -13,8 +13,10 @@ from studio.catalog import key_of
 from studio.config import OldDataSettings, RunConfig
 from studio.errors import ModelError, StudioError
 from studio.methods import ARXIV, Method, what_it_does
+from studio.models import machine
 from studio.models.catalog import structure_of
 from studio.models.structure import Structure
+from studio.plan import Plan, fit, look_ahead
 from studio.preflight import check
 from studio.settings import facts
 from studio.workspace import Workspace, default_root
@@ -22,12 +24,13 @@ from tabs import _rehearsal
 from tabs._form import ConfigForm
 from tabs._layers import picked, shown
 from tabs._live import script
-from tabs._plan import pairs, verdict
+from tabs._plan import memory, pairs, proposal, verdict
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
 from tabs._terms import offer as offer_terms
 
 TITLE = "Train"
 ORDER = 30
+EARLIER = 20  # runs that are asked what they took
 REFUSED = "There is nothing to pick: this model cannot be trained so."
 
 
@@ -60,6 +63,13 @@ class Told:
     """The plan at the right."""
 
     verdict: gr.HTML
+    memory: gr.HTML
+    fit: gr.Button  # seen where memory is short
+    steps: gr.HTML  # that would make it fit
+    apply: gr.Button
+    undo: gr.Button
+    offered: gr.State  # {"before": config, "after": config} of the steps shown
+    applied: gr.State  # the same of those taken last
     start: gr.Button
     yaml: gr.Code
     rehearsal: _rehearsal.Offer
@@ -74,6 +84,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             told = _draw_plan(page)
     _keep_planned(page, tab, asked, told)
     _let_pick(page, asked)
+    _let_fit(page, asked, told)
     _let_begin(page, asked, told)
     _rehearsal.connect(page, told.rehearsal, asked.fields, asked.read)
 
@@ -123,7 +134,14 @@ def _draw_form(page: Page) -> Asked:
 
 
 def _draw_plan(page: Page) -> Told:
-    verdict = gr.HTML("", apply_default_css=False, elem_id="train-verdict")
+    told = gr.HTML("", apply_default_css=False, elem_id="train-verdict")
+    needed = gr.HTML("", apply_default_css=False, elem_id="train-memory")
+    with gr.Row(elem_classes="tools"):
+        shrink = gr.Button("Make it fit", size="sm", visible=False, elem_id="train-fit")
+        apply = gr.Button("Do that", size="sm", variant="primary", visible=False, elem_id="train-fit-apply")
+        undo = gr.Button("Undo", size="sm", visible=False, elem_id="train-fit-undo")
+    steps = gr.HTML("", apply_default_css=False, elem_id="train-fit-steps")
+    offered, applied = gr.State(None), gr.State(None)
     start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
     rehearsal = _rehearsal.draw()
     yaml = gr.Code(
@@ -143,22 +161,37 @@ def _draw_plan(page: Page) -> Told:
         interactive=False,
         wrap_lines=True,
     )
-    return Told(verdict, start, yaml, rehearsal)
+    return Told(told, needed, shrink, steps, apply, undo, offered, applied, start, yaml, rehearsal)
 
 
 def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
     """The plan follows whatever changes in the form, and the form what is chosen in other tabs."""
 
-    def plan(*raw: Any) -> Any:
+    def plan(applied: dict[str, Any] | None, *raw: Any) -> Any:
         structure, method = asked.looked_at(raw, page.workspace)
+        config, refused = None, None
         try:
             config = asked.read(raw)
             check(config, page.workspace)
         except StudioError as error:
-            # The layers of a model that is refused may be none: packed weights, for one.
-            drawn = {"nothing": REFUSED} if isinstance(error, ModelError) else shown(structure, method)
-            return refusal(error), gr.skip(), gr.Button(interactive=False), drawn
-        return verdict(config, structure), config.to_yaml(), gr.Button(interactive=True), shown(structure, method)
+            refused = error
+        # The layers of a model that is refused may be none: packed weights, for one.
+        drawn = {"nothing": REFUSED} if isinstance(refused, ModelError) else shown(structure, method)
+        said = refusal(refused) if refused else verdict(config, structure)  # pyright: ignore[reportArgumentType]
+        ahead = _ahead(page, config)
+        short = ahead is not None and ahead.needs.verdict(ahead.room.free) != "fits"
+        taken = applied is not None and config is not None and config.to_dict() == applied["after"]
+        return (
+            said,
+            memory(ahead) if ahead else "",
+            gr.Button(visible=short),
+            "",
+            gr.Button(visible=False),
+            gr.Button(visible=taken),
+            gr.Button(interactive=refused is None),
+            config.to_yaml() if config and not refused else gr.skip(),
+            drawn,
+        )
 
     def arrive(wanted: str, current: str) -> Any:
         choices = source_choices(page.workspace)
@@ -166,12 +199,40 @@ def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
         chosen = next((each for each in (wanted, current) if each in known), known[0])
         return gr.Dropdown(choices, value=chosen), "", gr.Dropdown(_old_choices(page.workspace))
 
-    fields, source = asked.fields, asked.source
-    planned = [told.verdict, told.yaml, told.start, asked.layers]
+    fields, source = [told.applied, *asked.fields], asked.source
+    steps = [told.fit, told.steps, told.apply, told.undo]
+    planned = [told.verdict, told.memory, *steps, told.start, told.yaml, asked.layers]
     gr.on([asked.model.change, source.change], plan, fields, planned, **QUIET, trigger_mode="always_last")
     asked.form.on_change(plan, fields, planned)
     arrived = tab.select(arrive, [page.source, source], [source, page.source, asked.old], **QUIET)
     arrived.then(plan, fields, planned, **QUIET)
+
+
+def _ahead(page: Page, config: RunConfig | None) -> Plan | None:
+    """None where it cannot be told: why stands in the verdict."""
+    try:
+        return config and look_ahead(config, page.workspace, machine.room(), page.store.states(limit=EARLIER))
+    except StudioError:
+        return None
+
+
+def _let_fit(page: Page, asked: Asked, told: Told) -> None:
+    """Steps that save memory are shown, taken into the form, and taken back."""
+
+    def propose(*raw: Any) -> Any:
+        config, room = asked.read(raw), machine.room()
+        found = fit(config, page.workspace, room, page.store.states(limit=EARLIER))
+        if found is None:
+            return "", gr.Button(visible=False), None
+        pair = {"before": config.to_dict(), "after": found.changes[-1].config.to_dict()} if found.changes else None
+        return proposal(found, room), gr.Button(visible=pair is not None), pair
+
+    asks = [told.steps, told.apply, told.offered]
+    told.fit.click(said(propose), asked.fields, asks, **PRIVATE)
+    # Kept first: what the form then says is compared with it.
+    taken = told.apply.click(lambda pair: pair, told.offered, told.applied, **HEARD)
+    taken.then(lambda pair: pair and pair["after"], told.applied, page.wanted, **HEARD)
+    told.undo.click(lambda pair: pair and pair["before"], told.applied, page.wanted, **HEARD)
 
 
 def _let_pick(page: Page, asked: Asked) -> None:

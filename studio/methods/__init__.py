@@ -6,10 +6,12 @@ import inspect
 import re
 import sys
 from collections.abc import Callable
+from math import prod
 from typing import Any, ClassVar
 
 from studio.catalog import Entry, discover
 from studio.methods._layers import chosen_layers
+from studio.models.flow import Flow
 from studio.models.structure import Structure
 
 Part = Callable[[Any], Any]  # model → a scalar tensor that is added to the loss, in nats
@@ -41,6 +43,12 @@ class Method(Entry):
     learns_tokens: ClassVar[bool] = False  # can learn the rows of tokens added to the vocabulary
     writes_only: ClassVar[bool] = False  # cannot learn on a model that only reads, as classification has
     checkpoints: ClassVar[bool] = True  # learns the same where activations are computed anew
+    in_place: ClassVar[bool] = False  # the base's own weights learn, and what they were is kept beside them
+    pads: ClassVar[bool] = False  # rows cannot lie side by side
+    # Numbers that are kept for a backward pass, for each input and each output of a layer that learns. Counted
+    # with autograd's hooks on saved tensors, as `studio.estimate` needs them.
+    kept_inputs: ClassVar[float] = 1
+    kept_outputs: ClassVar[float] = 0
 
     def quantization(self, dtype: Any = "auto") -> Any | None:
         """The transformers quantization config the base is loaded with, to compute in `dtype`; None: as it is."""
@@ -61,6 +69,27 @@ class Method(Entry):
     def trainable(self, structure: Structure) -> int | None:
         """How many weights will learn; None: known only once the model is loaded."""
         return None
+
+    def kept(self, structure: Structure) -> float:
+        """Numbers a token that a backward pass needs beside those it needs of frozen layers, all blocks together."""
+        flow, layers = Flow(structure), self.matched(structure)
+        return self.kept_inputs * flow.inputs(layers) + self.kept_outputs * flow.outputs(layers)
+
+    def first_block(self, structure: Structure) -> int:
+        """The first block through which anything is computed backwards."""
+        return 0
+
+    def in_front(self) -> int:
+        """Tokens that are learnt and stand in front of each row."""
+        return 0
+
+    def weight_bytes(self, structure: Structure, each: int) -> int:
+        """Of the base, at `each` bytes a weight where the method does not hold it otherwise."""
+        return each * sum(map(prod, structure.weights.values()))
+
+    def leaner(self, *, gpu: bool) -> str:
+        """Key of a method that learns much the same in less memory; '' for none."""
+        return ""
 
     def check_machine(self) -> None:
         """Raise ConfigError where this machine lacks what the method needs. Imports no torch."""

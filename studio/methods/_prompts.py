@@ -18,6 +18,7 @@ class Prompted(Method):
     merges: ClassVar[bool] = False  # nothing of it is a weight's update
     starts_at_base: ClassVar[bool] = False
     writes_only: ClassVar[bool] = True  # peft cannot switch a prompt off in a model that only reads
+    pads: ClassVar[bool] = True
 
     num_virtual_tokens: int = setting(
         20,
@@ -28,6 +29,9 @@ class Prompted(Method):
         help="Length of the learnt prompt. 20 to 100 is usual; each costs the time of a token in every row.",
         source="Lester et al. 2021, arXiv:2104.08691, section 3.2",
     )
+
+    def in_front(self) -> int:
+        return self.num_virtual_tokens
 
     def peft_config(self) -> Any:
         """The peft config; its task is filled in later."""

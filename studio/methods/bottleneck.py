@@ -8,13 +8,8 @@ from studio.catalog import plain
 from studio.errors import ConfigError
 from studio.methods import Method
 from studio.methods._layers import Layers, linear_layers
-from studio.models.structure import Structure
+from studio.models.structure import Structure, leads_back
 from studio.settings import setting
-
-# What families of models call the layer that leads back to the stream that blocks add to.
-_BEHIND_ATTENTION = ("o_proj", "out_proj", "c_proj", "dense", "out_lin", "wo", "o")
-_BEHIND_FEED_FORWARD = ("down_proj", "c_proj", "fc2", "fc_out", "dense_4h_to_h", "output.dense", "ffn_output",
-                        "lin2", "w2", "wo")  # fmt: skip
 
 Where = Literal["both", "feed_forward", "attention"]
 
@@ -41,6 +36,7 @@ class Bottleneck(Method):
     family: ClassVar[str] = "inserted"
     learning_rate: ClassVar[float] = 1e-3
     merges: ClassVar[bool] = False  # no matrix computes what a nonlinearity does
+    kept_inputs: ClassVar[float] = 0
 
     reduction_factor: int = setting(
         16,
@@ -96,7 +92,11 @@ def _places(where: Where, layers: Layers, blocks: list[str]) -> list[str]:
     found = []
     for block in blocks or ["the model"]:
         for attention in wanted:
-            here = [layer for layer in layers if layer.startswith(block) and _is_last(layer[len(block) :], attention)]
+            here = [
+                layer
+                for layer in layers
+                if layer.startswith(block) and leads_back(layer[len(block) :], attention=attention)
+            ]
             if not here:
                 part = "attention" if attention else "feed-forward part"
                 raise ConfigError(
@@ -110,10 +110,3 @@ def _places(where: Where, layers: Layers, blocks: list[str]) -> list[str]:
 def _width(layer: str, shape: tuple[int, int]) -> int:
     """How many outputs a layer has. GPT-2's c_proj holds its weight as (inputs, outputs), the rest the other way."""
     return min(shape) if layer.endswith("c_proj") else shape[0]
-
-
-def _is_last(layer: str, attention: bool) -> bool:
-    """Whether a layer, named within its block, is the last of its attention or of its feed-forward part."""
-    name = f".{layer.lower()}"
-    ends = tuple(f".{end}" for end in (_BEHIND_ATTENTION if attention else _BEHIND_FEED_FORWARD))
-    return ("att" in name) == attention and name.endswith(ends)

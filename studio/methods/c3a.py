@@ -23,6 +23,8 @@ class C3a(Targeted):
         "Two to three times LoRA's time on a CPU, for Fourier transforms; a tenth of its room on disk."
     )
     learning_rate: ClassVar[float] = 1e-1
+    kept_inputs: ClassVar[float] = 0
+    kept_outputs: ClassVar[float] = 2
 
     block_size: int | None = setting(
         None,

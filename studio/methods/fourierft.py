@@ -24,6 +24,8 @@ class Fourierft(Targeted):
         "Two to three times LoRA's time and more memory, as each update is built whole; under a MB on disk."
     )
     learning_rate: ClassVar[float] = 3e-3
+    kept_inputs: ClassVar[float] = 0
+    kept_outputs: ClassVar[float] = 1
 
     n_frequency: int = setting(
         1000,

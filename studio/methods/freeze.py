@@ -9,10 +9,9 @@ from typing import Any, ClassVar
 from studio.catalog import plain
 from studio.errors import ConfigError
 from studio.methods import Method
-from studio.models.structure import Structure, is_embedding
+from studio.models.flow import Flow
+from studio.models.structure import Structure, is_embedding, is_norm
 from studio.settings import setting
-
-_NORMS = ("norm", "ln_")
 
 
 class Freeze(Method):
@@ -36,6 +35,7 @@ class Freeze(Method):
     picks: ClassVar[str] = "pattern"
     learning_rate: ClassVar[float] = 1e-4
     dtype: ClassVar[str] = "float32"  # an update of a thousandth of a weight is lost in bfloat16
+    in_place: ClassVar[bool] = True
 
     last_blocks: int = setting(
         2,
@@ -79,7 +79,7 @@ class Freeze(Method):
         if self.embeddings:
             chosen |= {name for name, shape in names.items() if len(shape) == 2 and is_embedding(name)}
         if self.norms:
-            chosen |= {name for name in names if _is_norm(name)}
+            chosen |= {name for name in names if is_norm(name)}
         for pattern in filter(None, map(str.strip, self.pattern.split(","))):
             chosen |= _named(pattern, names)
         if not chosen:
@@ -95,6 +95,18 @@ class Freeze(Method):
     def trainable(self, structure: Structure) -> int:
         return sum(prod(structure.weights[name]) for name in self.matched(structure))
 
+    def kept(self, structure: Structure) -> float:
+        """See Method. Each layer keeps a copy of its own: the stream is float32, and is cast for each."""
+        return Flow(structure).inputs({name.rpartition(".")[0] for name in self.matched(structure)}, shared=False)
+
+    def first_block(self, structure: Structure) -> int:
+        blocks, learning = structure.blocks(), self.matched(structure)
+        if any(is_embedding(name) and not name.startswith("lm_head") for name in learning):
+            return 0
+        return next(
+            (place for place, each in enumerate(blocks) if any(name.startswith(each) for name in learning)), len(blocks)
+        )
+
     def attach(self, model: Any, steps: int = 0) -> Any:
         from studio.models.own import InPlace
 
@@ -106,13 +118,9 @@ class Freeze(Method):
         return InPlace(model, plain(self))
 
 
-def _is_norm(name: str) -> bool:
-    return any(sign in name.lower() for sign in _NORMS)
-
-
 def _ends(name: str, blocks: list[str]) -> bool:
     """Whether that is the norm behind the last block."""
-    return _is_norm(name) and "embed" not in name.lower() and not name.startswith(tuple(blocks))
+    return is_norm(name) and "embed" not in name.lower() and not name.startswith(tuple(blocks))
 
 
 def _named(pattern: str, names: dict[str, tuple[int, ...]]) -> set[str]:

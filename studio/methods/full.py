@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from studio.catalog import plain
 from studio.methods import Method
+from studio.models.flow import Flow
 from studio.models.structure import Structure
 
 
@@ -33,9 +34,17 @@ class Full(Method):
     learning_rate: ClassVar[float] = 5e-5
     dtype: ClassVar[str] = "float32"  # an update of a thousandth of a weight is lost in bfloat16
     learns_tokens: ClassVar[bool] = True
+    in_place: ClassVar[bool] = True
 
     def trainable(self, structure: Structure) -> int:
         return sum(map(prod, structure.weights.values()))
+
+    def kept(self, structure: Structure) -> float:
+        """See Method. Each layer keeps a copy of its own: the stream is float32, and is cast for each."""
+        return Flow(structure).inputs(structure.linear(), shared=False)
+
+    def leaner(self, *, gpu: bool) -> str:
+        return "lora"
 
     def attach(self, model: Any, steps: int = 0) -> Any:
         from studio.models.own import InPlace

@@ -22,6 +22,7 @@ class Gralora(Targeted):
     when: ClassVar[str] = "At ranks of 32 and more, where LoRA's gain ends."
     cost: ClassVar[str] = "About LoRA's time and memory; twice its room on disk."
     learning_rate: ClassVar[float] = 2e-4
+    kept_outputs: ClassVar[float] = 1.25
 
     r: int = setting(
         32,

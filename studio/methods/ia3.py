@@ -22,6 +22,8 @@ class Ia3(Targeted):
     cost: ClassVar[str] = "Less time and memory than LoRA; a few hundred KB on disk."
     family: ClassVar[str] = "inserted"
     learning_rate: ClassVar[float] = 1e-2
+    kept_inputs: ClassVar[float] = 0
+    kept_outputs: ClassVar[float] = 1
 
     def peft_config(self, layers: Layers, steps: int) -> Any:
         from peft import IA3Config

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from importlib.util import find_spec
 from typing import Any, ClassVar, Literal
 
 from studio.errors import ConfigError
 from studio.methods._layers import ALL_LINEAR, Layers, check_rank, chosen_layers
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.models.structure import Structure
 from studio.settings import setting
 
@@ -117,6 +119,15 @@ class Lora(Targeted):
             ranks |= dict.fromkeys(chosen_layers(name, layers), rank)
         # The shape's first entry is the layer's outputs, of which DoRA learns the lengths.
         return sum(ranks[name] * sum(shape) + self.use_dora * shape[0] for name, shape in layers.items())
+
+    def kept(self, structure: Structure) -> float:
+        """See Method. B keeps what A gives it; dropout an input and a mask for each layer; DoRA two outputs."""
+        flow, layers = Flow(structure), chosen_layers(self.target_modules, structure.linear())
+        dropped = 1.5 * flow.inputs(layers, shared=False) if self.lora_dropout else flow.inputs(layers)
+        return dropped + self._halves * self.r * len(layers) + 2 * self.use_dora * flow.outputs(layers)
+
+    def leaner(self, *, gpu: bool) -> str:
+        return "qlora" if gpu and self._halves == 1 and find_spec("bitsandbytes") else ""
 
     def peft_config(self, layers: Layers, steps: int) -> Any:
         from peft import LoraConfig

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from studio.catalog import plain
 from studio.methods import Method
 from studio.methods._layers import ALL_LINEAR, check_rank, chosen_layers, linear_layers
+from studio.models.flow import Flow
 from studio.models.structure import Structure
 from studio.settings import setting
 
@@ -45,6 +46,11 @@ class LoraScratch(Method):
     def trainable(self, structure: Structure) -> int:
         chosen = chosen_layers(self.target_modules, structure.linear())
         return sum(self.r * (inputs + outputs) for inputs, outputs in chosen.values())
+
+    def kept(self, structure: Structure) -> float:
+        """See Method. Each layer keeps a copy of its own, as it casts its input itself."""
+        chosen = chosen_layers(self.target_modules, structure.linear())
+        return Flow(structure).inputs(chosen, shared=False) + self.r * len(chosen)
 
     def attach(self, model: Any, steps: int = 0) -> Any:
         from studio.methods._lora_linear import LoraLinear

@@ -22,6 +22,7 @@ class Miss(Targeted):
     when: ClassVar[str] = "As LoRA, when it should learn faster in the first steps."
     cost: ClassVar[str] = "Three quarters of LoRA's time; half its room on disk at the same rank."
     learning_rate: ClassVar[float] = 2e-4
+    kept_inputs: ClassVar[float] = 0.5
 
     r: int = setting(
         16,

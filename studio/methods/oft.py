@@ -22,6 +22,8 @@ class Oft(Targeted):
     when: ClassVar[str] = "When the model must keep what it knows: a rotation cannot blow weights up."
     cost: ClassVar[str] = "Three quarters of LoRA's time; half its room on disk."
     learning_rate: ClassVar[float] = 1e-3
+    kept_inputs: ClassVar[float] = 0
+    kept_outputs: ClassVar[float] = 1
 
     oft_block_size: int = setting(
         32,

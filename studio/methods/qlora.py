@@ -8,12 +8,14 @@ import logging
 import platform
 import shutil
 from collections.abc import Callable
+from math import prod
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from studio.errors import ConfigError
 from studio.methods._layers import Layers
 from studio.methods.lora import Lora
+from studio.models.structure import Structure
 from studio.settings import setting
 
 # Of what torch calls CUDA: NVIDIA's drivers, Jetson's, those of Windows' Linux, AMD's.
@@ -73,6 +75,20 @@ class Qlora(Lora):
             bnb_4bit_use_double_quant=self.bnb_4bit_use_double_quant,
             bnb_4bit_compute_dtype=getattr(torch, placement(dtype).dtype),
         )
+
+    def weight_bytes(self, structure: Structure, each: int) -> int:
+        """See Method. Linear layers in `bits`, with a scale for each 64 weights; the rest as it is.
+
+        Scales are float32, or 8 bits where they are quantised too (Dettmers et al. 2023, section 3); in 8 bits there
+        is one for each output.
+        """
+        packed = sum(map(prod, structure.linear().values()))
+        scale = 0.0 if self.bits == "8" else (8 if self.bnb_4bit_use_double_quant else 32) / 64
+        rest = sum(map(prod, structure.weights.values())) - packed
+        return round(packed * (int(self.bits) + scale) / 8) + each * rest
+
+    def leaner(self, *, gpu: bool) -> str:
+        return ""
 
     def check_machine(self) -> None:
         _require_bitsandbytes(importlib.util.find_spec)

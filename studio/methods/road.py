@@ -23,6 +23,8 @@ class Road(Targeted):
     cost: ClassVar[str] = "About LoRA's time; a few hundred KB on disk."
     family: ClassVar[str] = "inserted"
     learning_rate: ClassVar[float] = 1e-2
+    kept_inputs: ClassVar[float] = 0
+    kept_outputs: ClassVar[float] = 2
 
     variant: Literal["road_1", "road_2", "road_4"] = setting(
         "road_1",

@@ -21,6 +21,7 @@ class Vera(Targeted):
     when: ClassVar[str] = "When many adapters are kept for one base, or little data asks for few weights."
     cost: ClassVar[str] = "About LoRA's time at its higher rank; the random matrices, a few MB, are saved along."
     learning_rate: ClassVar[float] = 1e-2
+    kept_outputs: ClassVar[float] = 2
 
     r: int = setting(
         256,

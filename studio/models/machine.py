@@ -51,6 +51,24 @@ class Gpu:
     watts: float | None
 
 
+@dataclass(frozen=True)
+class Room:
+    """Where a model would train, without its name: what it may take, in bytes, and in which formats it computes."""
+
+    gpu: bool
+    free: int
+    total: int
+    halves: bool  # 'auto' means 16 bits here
+
+
+def room(nvml: Any = pynvml) -> Room:
+    """Of the first NVIDIA GPU where there is one, else of the machine."""
+    found = next(_handles(nvml), None)
+    memory = _gpu_memory(nvml, found) if found is not None else None
+    memory = memory or host_memory()
+    return Room(found is not None, memory.free, memory.total, bytes_per_parameter(nvml) == 2)
+
+
 def host_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> Memory:
     """Of this machine, or of the container where its limit is the lower one; files that are only cached are free."""
     machine = psutil.virtual_memory()

@@ -11,7 +11,13 @@ from pathlib import Path
 _EMBEDDING = re.compile(r"embed_.*|.*embed(ding)?s?|wte|wpe|lm_head|shared", re.IGNORECASE)  # a layer's own name
 _EXPERT = re.compile(r"(.*\.)experts\.(\d+\.|[^.]+$)")  # one of many, or all of them in one weight
 _NUMBER = re.compile(r"(.*?\.|)(\d+)\.")  # what stands before the first number of a name, and that number
+_NORMS = ("norm", "ln_")
 _LONGEST_HEADER = 100_000_000  # bytes, as in the format's own reader
+
+# What families of models call the layer that leads back to the stream that blocks add to.
+_BEHIND_ATTENTION = ("o_proj", "out_proj", "c_proj", "dense", "out_lin", "wo", "o")
+_BEHIND_FEED_FORWARD = ("down_proj", "c_proj", "fc2", "fc_out", "dense_4h_to_h", "output.dense", "ffn_output",
+                        "lin2", "w2", "wo")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -93,6 +99,18 @@ def llama_shapes(
 def is_embedding(name: str) -> bool:
     """Whether a weight of that name holds vectors of tokens or positions, or is the output layer's."""
     return _EMBEDDING.fullmatch(name.split(".")[-2:][0]) is not None
+
+
+def is_norm(name: str) -> bool:
+    """Whether a weight of that name belongs to a norm."""
+    return any(sign in name.lower() for sign in _NORMS)
+
+
+def leads_back(layer: str, *, attention: bool) -> bool:
+    """Whether a layer, named within its block, is the last of its attention or of its feed-forward part."""
+    name = f".{layer.lower()}"
+    ends = tuple(f".{end}" for end in (_BEHIND_ATTENTION if attention else _BEHIND_FEED_FORWARD))
+    return ("att" in name) == attention and name.endswith(ends)
 
 
 def read_structure(folder: Path) -> Structure | None:

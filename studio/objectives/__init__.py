@@ -53,6 +53,12 @@ class Objective(Entry):
     writes: ClassVar[bool] = True  # its model writes text; otherwise an encoder does as well
     keeps_old: ClassVar[bool] = False  # can be scored on old data, replay it and be held back by a penalty
 
+    max_length: int  # tokens behind which a row is cut off
+
+    def packs(self, mapping: Mapping) -> bool:
+        """Whether rows are joined end to end instead, and divided into blocks of that length."""
+        return False
+
     def check(self, opened: Opened) -> None:
         """Raise DatasetError or ConfigError where it cannot learn from that data. Imports no torch."""
 

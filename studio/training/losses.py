@@ -10,8 +10,7 @@ from torch import Tensor
 
 from studio.training.batching import Batch
 from studio.training.route import Route
-
-LOGITS_AT_ONCE = (2**24, 2**27)  # numbers, elsewhere and on an NVIDIA GPU; a CPU wants few
+from studio.training.settings import LOGITS_AT_ONCE
 
 
 def answer_loss(route: Route, batch: Batch) -> tuple[Tensor, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from studio.settings import Settings, setting
@@ -160,3 +161,9 @@ class TrainingSettings(Settings):
         unit="tokens",
         help="Where those answers are cut.",
     )
+
+
+def planned_steps(training: TrainingSettings, rows: int) -> int:
+    """Optimiser updates that `training` asks for over `rows` rows; max_steps counts before the epochs."""
+    per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    return training.max_steps or max(1, math.ceil(math.ceil(rows / per_step) * training.num_train_epochs))

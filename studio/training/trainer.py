@@ -15,6 +15,7 @@ from studio.data.tokenised import lengths_of
 from studio.methods import Method, Part
 from studio.training.batching import Batch, EpochSampler, Rows
 from studio.training.route import Route, choose
+from studio.training.settings import planned_steps
 
 EVALUATIONS = 4  # in a run, where nothing else was asked for
 
@@ -256,9 +257,3 @@ def warmup_steps(training: Any, steps: int) -> int:
     """Of so many updates, those of the warm-up; a share is rounded down, so that a short run has none."""
     asked = training.warmup_steps
     return int(asked if asked >= 1 else steps * asked)
-
-
-def planned_steps(training: Any, rows: int) -> int:
-    """Optimiser updates that `training` asks for over `rows` rows; max_steps counts before the epochs."""
-    per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
-    return training.max_steps or max(1, math.ceil(math.ceil(rows / per_step) * training.num_train_epochs))

@@ -18,7 +18,8 @@ from studio.models.catalog import check_use
 from studio.models.structure import Structure
 from studio.models.tiny import tiny_shapes
 from tabs._layers import Node, picked, short, shown, toggled, tree
-from tabs.train import _method_help, _verdict
+from tabs._plan import verdict
+from tabs.train import _method_help
 
 TINY = Structure(tiny_shapes())
 PICKING = sorted(key for key, cls in methods().items() if cls.picks in cls.model_fields)
@@ -147,15 +148,15 @@ def test_a_name_that_matches_nothing_ticks_nothing() -> None:
 
 def test_the_plan_says_what_the_form_leaves_open() -> None:
     config = RunConfig.parse({"model": "tiny", "method": {"name": "lora", "r": 4}})
-    said = re.sub("<[^>]+>", " ", _verdict(config, TINY))
+    said = re.sub("<[^>]+>", " ", verdict(config, TINY))
     count = config.method.trainable(TINY)
     assert count is not None
     assert f"{count / 90_624:.2%}" in said
     assert "0.0002, which suits this method" in said
     own = RunConfig.parse({"model": "<b>", "training": {"learning_rate": 0.5, "dtype": "float32"}})
-    assert "0.5<" in _verdict(own, None)
-    assert "float32" in _verdict(own, None)
-    assert "&lt;b&gt;" in _verdict(own, None)
+    assert "0.5<" in verdict(own, None)
+    assert "float32" in verdict(own, None)
+    assert "&lt;b&gt;" in verdict(own, None)
 
 
 @pytest.mark.parametrize("key", sorted(methods()))

@@ -1,0 +1,135 @@
+"""What a run will take, before it starts: memory by formula, steps, time where an earlier run tells, disk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from studio.config import RunConfig
+from studio.data.guess import tokens_of
+from studio.data.library import Opened, open_source
+from studio.estimate import Batch, Needs, adapter_bytes, needs
+from studio.fitting import Fit, make_fit
+from studio.models.catalog import structure_of
+from studio.models.flow import Flow
+from studio.models.machine import Room
+from studio.models.structure import Structure
+from studio.training.settings import planned_steps
+from studio.workspace import Workspace
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from studio.store import State
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows of a run as far as they can be told without a tokenizer."""
+
+    lengths: np.ndarray  # tokens of each before the cut-off, int64
+    trained: int  # rows that are not held out
+    packed: bool  # joined end to end to blocks of the cut-off
+    how: str  # where the lengths come from, to stand behind 'tokens'
+
+    def batch(self, config: RunConfig) -> Batch:
+        """The longest rows together."""
+        rows, cut_off = config.training.per_device_train_batch_size, config.objective.max_length
+        if self.packed:
+            return Batch(rows, rows * cut_off, cut_off)
+        longest = sorted(self.lengths.clip(max=cut_off).tolist())[-rows:]
+        return Batch(len(longest), sum(longest), max(longest, default=0))
+
+    def tokens(self, config: RunConfig) -> float:
+        """Of one pass over what is learnt from."""
+        kept = self.lengths if self.packed else self.lengths.clip(max=config.objective.max_length)
+        return float(kept.mean()) * self.trained if len(kept) else 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is known of a run beforehand."""
+
+    needs: Needs
+    batch: Batch
+    room: Room
+    how: str
+    steps: int
+    seconds: float | None  # of training; None where no run of this model and method tells
+    disk: int  # bytes of what is kept of it
+
+
+def look_ahead(config: RunConfig, workspace: Workspace, room: Room, states: Sequence[State] = ()) -> Plan | None:
+    """None where the model is not on this machine yet. Raises StudioError for what cannot be planned.
+
+    `states` are earlier runs, the newest first.
+    """
+    if (structure := structure_of(config.model, workspace.models, writes=config.objective.writes)) is None:
+        return None
+    rows = rows_of(config, structure, workspace, states)
+    batch = rows.batch(config)
+    blocks = max(1, round(rows.tokens(config) / config.objective.max_length)) if rows.packed else rows.trained
+    steps = planned_steps(config.training, blocks)
+    return Plan(
+        needs=needs(config, structure, batch, room),
+        batch=batch,
+        room=room,
+        how=rows.how,
+        steps=steps,
+        seconds=_seconds(config, rows, blocks, steps, states),
+        disk=adapter_bytes(config.method, structure),
+    )
+
+
+def fit(config: RunConfig, workspace: Workspace, room: Room, states: Sequence[State] = ()) -> Fit | None:
+    """How it could be made to fit; None where the model is not on this machine yet."""
+    if (structure := structure_of(config.model, workspace.models, writes=config.objective.writes)) is None:
+        return None
+    rows = rows_of(config, structure, workspace, states)
+
+    def total(changed: RunConfig) -> int:
+        return needs(changed, structure, rows.batch(changed), room).total
+
+    return make_fit(config, total, None if rows.packed else rows.lengths, room)
+
+
+def rows_of(config: RunConfig, structure: Structure, workspace: Workspace, states: Sequence[State]) -> Rows:
+    """Lengths guessed from characters, or set right by a run that counted the tokens of the same rows."""
+    chosen = config.dataset
+    opened = open_source(chosen.source, workspace, chosen.mapping(), chosen.version)
+    lengths = tokens_of(opened.train.path, opened.mapping, Flow(structure).vocabulary)
+    held_out = chosen.test_share + (chosen.validation_share if opened.validation is None else 0)
+    found = partial(Rows, trained=round(len(lengths) * (1 - held_out)), packed=config.objective.packs(opened.mapping))
+    if len(lengths) and (mean := _counted(config, opened, states)):
+        return found((lengths * (mean / lengths.mean())).round().astype("int64"), how="as an earlier run counted them")
+    return found(lengths, how="guessed from their characters")
+
+
+def _counted(config: RunConfig, opened: Opened, states: Sequence[State]) -> float | None:
+    """Tokens a row, from a run that read the same rows with the same model and cut none off."""
+    if config.objective.packs(opened.mapping):
+        return None
+    for state in states:
+        data, source = state.data, state.config.get("dataset", {})
+        same = state.config.get("model") == config.model and source.get("version") == opened.version
+        same = same and source.get("source") in (config.dataset.source, str(opened.path))
+        if same and data and data.train_rows and not data.truncated_rows and not data.skipped_rows:
+            return data.tokens / data.train_rows
+    return None
+
+
+def _seconds(config: RunConfig, rows: Rows, blocks: int, steps: int, states: Sequence[State]) -> float | None:
+    """By the tokens a second of the last run with the same model and method that took a few steps."""
+    training = config.training
+    tokens = rows.tokens(config) / max(blocks, 1) * steps
+    tokens *= training.per_device_train_batch_size * training.gradient_accumulation_steps
+    for state in states:
+        same = (
+            state.config.get("model") == config.model
+            and state.config.get("method", {}).get("name") == config.method_name
+        )
+        if same and state.step >= 3 and state.seconds > 0 and state.tokens:
+            return tokens * state.seconds / state.tokens
+    return None

@@ -1,0 +1,202 @@
+"""Memory by formula: worked by hand on the tiny model, and compared with what autograd keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from studio.config import RunConfig
+from studio.errors import ConfigError
+from studio.estimate import Batch, Needs, Part, kept_per_token, learning, needs
+from studio.methods import methods
+from studio.models import machine
+from studio.models.base import load, placement
+from studio.models.catalog import locate
+from studio.models.flow import Flow
+from studio.models.machine import Room
+from studio.models.structure import Structure
+from studio.models.tiny import tiny_shapes
+from studio.plan import look_ahead
+from studio.preflight import check
+from studio.training.route import choose
+from studio.workspace import Workspace
+
+TINY = Structure(tiny_shapes())  # 2 blocks; widths: stream 64, q 64, k and v 32, feed-forward 128; 259 tokens
+ROOM = Room(gpu=False, free=10**10, total=10**10, halves=True)
+GPU = Room(gpu=True, free=10**10, total=10**10, halves=True)
+BATCH = Batch(rows=4, tokens=400, longest=100)
+
+Make = Callable[..., RunConfig]
+
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+
+
+def config(**changes: Any) -> RunConfig:
+    return RunConfig.parse({"model": "tiny", "training": {"answer_rows": 0, **changes.pop("training", {})}, **changes})
+
+
+def parts(asked: RunConfig, batch: Batch = BATCH, room: Room = ROOM) -> dict[str, int]:
+    return {part.name: part.size for part in needs(asked, TINY, batch, room).parts}
+
+
+def test_lora_worked_by_hand() -> None:
+    found = parts(config(method={"name": "lora", "r": 16}))
+    weights = 90_624
+    learns = 2 * 16 * ((64 + 64) + 2 * (64 + 32) + (64 + 64) + 3 * (64 + 128))
+    assert found["Weights"] == 2 * weights
+    assert found["What learns"] == (4 + 2) * learns
+    assert found["Optimizer"] == 8 * learns
+    # A block keeps q, k, v and what attention gave; gate, up and one side of their product; the layers' inputs,
+    # of which q, k and v share one and gate and up another; what each A gives; and what two norms were given.
+    block = 2 * ((64 + 32 + 32 + 64) + 3 * 128 + (64 + 64 + 64 + 128) + 7 * 16) + 4 * 2 * 64
+    passing = 3 * 2 * 256 + 2 * 2 * 64
+    assert found["Activations"] == 400 * (2 * block + passing)
+    assert found["Logits"] == 400 * 259 * (2 + 4 + 4)
+    assert "Gradients" not in found  # they come when activations have gone
+
+
+def test_full_worked_by_hand() -> None:
+    found = parts(config(method="full"), Batch(1, 1, 1))
+    weights = 90_624
+    assert found["Weights"] == 4 * weights
+    assert found["What learns"] == 2 * weights  # copies for matrix products
+    assert found["As it was"] == 2 * weights
+    assert found["Optimizer"] == 8 * weights
+    assert found["Gradients"] == 4 * weights - found["Activations"] - found["Logits"]
+    assert "As it was" not in parts(config(method="full"), room=GPU)  # that is in main memory
+
+
+def test_gradients_stay_where_several_batches_are_summed() -> None:
+    summed = config(training={"gradient_accumulation_steps": 2})
+    assert parts(summed)["Gradients"] == 4 * learning(summed.method, TINY)
+
+
+@pytest.mark.parametrize(
+    ("smaller", "larger"),
+    [
+        ({"method": {"name": "lora", "r": 4}}, {"method": {"name": "lora", "r": 64}}),
+        ({"training": {"gradient_checkpointing": True}}, {}),
+        ({"training": {"optim": "adamw_8bit"}}, {}),
+        ({}, {"method": {"name": "lora", "lora_dropout": 0.1}}),
+        ({}, {"method": "dora"}),
+        ({"method": "qlora"}, {}),
+        ({"method": {"name": "qlora", "bits": "4"}}, {"method": {"name": "qlora", "bits": "8"}}),
+        ({"method": {"name": "freeze", "last_blocks": 1}}, {"method": {"name": "freeze", "last_blocks": 2}}),
+        ({"method": "freeze"}, {"method": "full"}),
+        ({}, {"training": {"dtype": "float32"}}),
+        ({}, {"training": {"answer_rows": 8, "max_new_tokens": 4096}}),
+    ],
+)
+def test_what_costs_more_is_told_to_cost_more(smaller: dict[str, Any], larger: dict[str, Any]) -> None:
+    less, more = (needs(config(**each), TINY, BATCH, ROOM).total for each in (smaller, larger))
+    assert less < more
+
+
+@pytest.mark.parametrize("name", sorted(methods()))
+def test_every_method_needs_more_for_more_tokens(name: str) -> None:
+    asked = config(method=name)
+    sizes = [needs(asked, TINY, Batch(rows, rows * 50, 50), ROOM).total for rows in (1, 2, 8)]
+    assert sizes == sorted(set(sizes))
+
+
+def test_the_verdict_leaves_air() -> None:
+    asked = Needs((Part("All", 800, ""),))
+    assert [asked.verdict(free) for free in (1000, 999, 800, 799)] == ["fits", "tight", "tight", "too large"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lora",
+        "lora_scratch",
+        "dora",
+        "ia3",
+        "bottleneck",
+        "full",
+        "freeze",
+        "hira",
+        "miss",
+        "oft",
+        "road",
+        "gralora",
+        "c3a",
+    ],
+)
+def test_what_autograd_keeps_is_what_the_formula_says(name: str) -> None:
+    asked = config(method=name)
+    small, large = (_kept(asked.method.attach(_base(asked), 10), tokens) for tokens in (100, 300))
+    found = large - small
+    assert kept_per_token(asked.method, TINY, 2) == pytest.approx(found / 200, rel=0.12)
+
+
+def _base(asked: RunConfig) -> Any:
+    return load(
+        locate("tiny", Path(), lambda *_: None), placement("float32" if asked.method.in_place else "bfloat16")
+    ).model
+
+
+def _kept(model: Any, tokens: int) -> int:
+    """Bytes of all tensors that a forward pass of one row saves, weights and what is a view of another left out."""
+    model.train()
+    route = choose(model, torch.bfloat16)
+    known = {weight.untyped_storage().data_ptr() for weight in [*model.parameters(), *model.buffers()]}
+    saved: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in known:
+            saved[storage.data_ptr()] = storage
+        return tensor
+
+    batch = {"input_ids": torch.randint(0, 250, (tokens,)), "lengths": torch.tensor([tokens])}
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), route.running():
+        states = route.states(batch)
+    return sum(each.nbytes() for each in saved.values()) if states.requires_grad else 0
+
+
+def test_flow_reads_layers_of_other_families() -> None:
+    gpt2 = {
+        "wte.weight": (50257, 768),
+        "h.0.ln_1.weight": (768,),
+        "h.0.attn.c_attn.weight": (768, 2304),  # held the other way round
+        "h.0.attn.c_proj.weight": (768, 768),
+        "h.0.mlp.c_fc.weight": (768, 3072),
+        "h.0.mlp.c_proj.weight": (3072, 768),
+    }
+    flow = Flow(Structure(gpt2))  # pyright: ignore[reportArgumentType]
+    assert (flow.hidden, flow.vocabulary, flow.widest) == (768, 50257, 3072)
+    assert flow.frozen() == 2304 + 768 + 3072  # no gate: the nonlinearity's result is the last layer's input
+    assert flow.inputs(["h.0.mlp.c_proj", "h.0.attn.c_attn"]) == 3072 + 768
+    heads = {**gpt2, "h.0.attn.q_norm.weight": (64,), "h.0.attn.q_proj.weight": (1024, 768)}
+    assert Flow(Structure(heads)).norms() == 768 + 1024  # pyright: ignore[reportArgumentType]
+
+
+def test_what_cannot_be_held_at_all_is_refused_before_anything_starts(
+    workspace: Workspace, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check(tiny_config(), workspace)
+    monkeypatch.setattr(machine, "room", lambda: Room(gpu=False, free=10**6, total=10**6, halves=True))
+    with pytest.raises(ConfigError, match="before it sees a row") as caught:
+        check(tiny_config(), workspace)
+    assert "Make it fit" in caught.value.remedy
+    assert list(workspace.runs.iterdir()) == []
+
+
+def test_rows_are_measured_without_a_tokenizer(workspace: Workspace, tiny_config: Make) -> None:
+    plan = look_ahead(tiny_config(training={"per_device_train_batch_size": 4}), workspace, ROOM)
+    assert plan is not None
+    # 'say 3' and 'the number is 3, row 38': 28 letters, each a token of this model's, and the template's
+    assert plan.batch == Batch(4, 4 * (28 + 30), 28 + 30)
+    assert plan.steps == 4
+    assert plan.seconds is None
+    short = look_ahead(tiny_config(objective={"max_length": 16}), workspace, ROOM)
+    assert short is not None
+    assert short.batch.longest == 16
+
+
+def test_a_model_that_is_not_here_yet_is_not_guessed_at(workspace: Workspace, tiny_config: Make) -> None:
+    assert look_ahead(tiny_config(model="someone/else"), workspace, ROOM) is None
