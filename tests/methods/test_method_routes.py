@@ -9,11 +9,13 @@ import torch
 from torch import Tensor
 
 from studio.methods import methods
+from studio.methods.qlora import Qlora
+from studio.models.base import load, placement
 from studio.models.tiny import tiny_model
 from studio.training.batching import collate
 from studio.training.losses import answer_loss
 from studio.training.route import Padded, Route, SideBySide, choose
-from tests.methods.test_method_contract import ALL, PLAIN, READING, attached, pytestmark, reader, trainable
+from tests.methods.test_method_contract import ALL, PLAIN, READING, TINY, attached, pytestmark, reader, trainable
 
 __all__ = ["pytestmark"]  # what warns there warns here
 
@@ -89,3 +91,10 @@ def test_products_in_bfloat16_lead_where_exact_ones_do(name: str, base: torch.dt
     assert {each.dtype for each in found.values()} == {torch.float32}
     assert found_loss == pytest.approx(loss, rel=0.01)
     assert cosine(found, expected) > 0.99
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_eight_bits_that_are_rounded_by_the_whole_batch_are_no_leak(dtype: Any) -> None:
+    method = Qlora(bits="8")
+    base = load(TINY, placement(dtype), method.quantization()).model
+    assert isinstance(choose(method.attach(base, 1), torch.bfloat16 if dtype == "bfloat16" else None), SideBySide)
