@@ -82,6 +82,11 @@ def needs(config: RunConfig, structure: Structure, batch: Batch, room: Room) -> 
             weights,
             f"The base, {weights / flow.weights:.2g} bytes for each of its {flow.weights:,} weights.",
         ),
+        Part(
+            "As read",
+            0 if room.gpu else held * _packed(method, structure, flow),
+            "The file's own numbers, which stay in memory beside the packed ones until something else wants the room.",
+        ),
         Part("What learns", own + copies, f"{learns:,} weights in float32, and a copy of them for matrix products."),
         Part(
             "As it was",
@@ -114,6 +119,11 @@ def learning(method: Method, structure: Structure) -> int:
         return told
     layers = structure.linear()
     return _USUAL_RANK * sum(sum(layers[name]) for name in method.matched(structure) if name in layers)
+
+
+def _packed(method: Method, structure: Structure, flow: Flow) -> int:
+    """How many weights the method holds in another way than at so many bytes each."""
+    return flow.weights - (method.weight_bytes(structure, 1) - method.weight_bytes(structure, 0))
 
 
 def optimizer_bytes(config: RunConfig) -> int:

@@ -70,6 +70,15 @@ def test_full_worked_by_hand() -> None:
     assert "As it was" not in parts(config(method="full"), room=GPU)  # that is in main memory
 
 
+def test_packed_weights_save_memory_on_a_gpu_only() -> None:
+    lora, packed = config(), config(method={"name": "qlora", "bnb_4bit_use_double_quant": False})
+    layers = 2 * (2 * 64 * 64 + 2 * 32 * 64 + 3 * 64 * 128)
+    assert parts(packed, room=GPU)["Weights"] == 2 * (90_624 - layers) + layers * (4 + 0.5) / 8
+    assert parts(packed)["As read"] == 2 * layers  # what the file holds of them stays mapped
+    assert "As read" not in parts(packed, room=GPU)
+    assert needs(packed, TINY, BATCH, GPU).total < needs(lora, TINY, BATCH, GPU).total
+
+
 def test_gradients_stay_where_several_batches_are_summed() -> None:
     summed = config(training={"gradient_accumulation_steps": 2})
     assert parts(summed)["Gradients"] == 4 * learning(summed.method, TINY)
@@ -83,7 +92,6 @@ def test_gradients_stay_where_several_batches_are_summed() -> None:
         ({"training": {"optim": "adamw_8bit"}}, {}),
         ({}, {"method": {"name": "lora", "lora_dropout": 0.1}}),
         ({}, {"method": "dora"}),
-        ({"method": "qlora"}, {}),
         ({"method": {"name": "qlora", "bits": "4"}}, {"method": {"name": "qlora", "bits": "8"}}),
         ({"method": {"name": "freeze", "last_blocks": 1}}, {"method": {"name": "freeze", "last_blocks": 2}}),
         ({"method": "freeze"}, {"method": "full"}),
