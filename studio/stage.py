@@ -140,6 +140,7 @@ class Stage:
         try:
             self._trainer([self.rows[place] for place in places] * self.batches, size, heavy).train()
             _let_go()
+            scoring = self._scoring(trainer, steps)  # amid training, as in a run: memory is dealt out anew
             trainer.train()
         except Exception as error:
             if not ran_out_of_memory(error):
@@ -153,7 +154,7 @@ class Stage:
             "step": training.likely / steps,
             "tokens_per_second": tokens / training.likely,
             "steps": steps,
-            "seconds": asdict(training.plus(self._scoring(trainer, steps))),
+            "seconds": asdict(training.plus(scoring)),
             "disk": sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad),
         }
 
@@ -173,7 +174,8 @@ class Stage:
         if not held_out:
             return 0.0
         size = self.training.per_device_train_batch_size
-        some = held_out[:: max(1, len(held_out) // size)][:size]
+        held_out.sort(key=lambda row: -len(row.input_ids))
+        some = held_out[:: ceil(len(held_out) / size)]  # the longest among them
         began = time.perf_counter()
         trainer._scores(Rows(some))
         seconds = (time.perf_counter() - began) * sum(lengths_of(held_out)) / sum(lengths_of(some))

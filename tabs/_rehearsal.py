@@ -85,16 +85,20 @@ def with_batch(config: RunConfig, batch: Batch) -> RunConfig:
 
 def _framed(told: Iterator[tuple[str, Batch | None]]) -> Iterator[Any]:
     """What is told, and the buttons as they are meanwhile and afterwards."""
-    hidden = gr.Button(visible=False)
+
+    def buttons(*, busy: bool) -> tuple[Any, ...]:
+        ask = gr.Button(interactive=not busy)
+        return ask, ask, gr.Button(visible=busy), gr.Button(visible=batch is not None and not busy)
+
     html, batch = meter(0, "Starting", 0), None
     try:
-        yield html, None, _BUSY, _BUSY, gr.Button(visible=True), hidden
+        yield html, None, *buttons(busy=True)
         for html, batch in told:
-            yield html, batch, gr.skip(), gr.skip(), gr.skip(), gr.skip()
+            yield html, batch, *([gr.skip()] * 4)
     except Exception:
-        yield "", None, _IDLE, _IDLE, hidden, hidden
+        yield "", None, *buttons(busy=False)
         raise
-    yield html, batch, _IDLE, _IDLE, hidden, gr.Button(visible=batch is not None)
+    yield html, batch, *buttons(busy=False)
 
 
 def rehearsed(page: Page, config: RunConfig) -> Iterator[str]:

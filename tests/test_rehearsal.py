@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -67,12 +68,17 @@ def stage(workspace: Workspace, tmp_path: Path) -> Callable[[RunConfig], Stage]:
 # -- in a process of its own ------------------------------------------------------------------------
 
 
-def test_it_tells_what_a_run_will_take_and_leaves_nothing(
+def test_it_waits_for_a_run_then_tells_what_another_will_take_and_leaves_nothing(
     rehearser: Rehearser, workspace: Workspace, tiny_config: Config
 ) -> None:
     config = tiny_config()
     before = config.to_dict()
-    *progress, told = rehearser.rehearse(config)
+    replies = rehearser.rehearse(config)
+    with filelock.FileLock(str(workspace.device_lock)):  # as a run that trains holds it
+        first = next(replies)
+        assert isinstance(first, Progress)
+        assert first.doing == "Waiting for another run"
+    *progress, told = replies
     assert isinstance(told, Rehearsal)
     assert {each.doing for each in progress if isinstance(each, Progress)} >= {
         "Preparing data",
@@ -89,24 +95,6 @@ def test_it_tells_what_a_run_will_take_and_leaves_nothing(
     assert not list(workspace.cache.glob("rehearsal-*"))
     assert rehearser.child.pid is None  # its memory is free again
     assert config.to_dict() == before
-
-
-def test_cancelling_ends_it_also_while_it_waits_for_a_run(
-    rehearser: Rehearser, workspace: Workspace, tiny_config: Config
-) -> None:
-    with filelock.FileLock(str(workspace.device_lock)):  # as a run that trains holds it
-        replies = rehearser.rehearse(tiny_config())
-        first = next(replies)
-        assert isinstance(first, Progress)
-        assert first.doing == "Waiting for another run"
-        with pytest.raises(RunError, match="Another run is being rehearsed"):
-            next(rehearser.rehearse(tiny_config()))
-        asked = time.monotonic()
-        threading.Timer(0.2, rehearser.cancel).start()
-        assert not any(isinstance(each, Rehearsal) for each in replies)
-        assert time.monotonic() - asked < 5
-    assert rehearser.child.pid is None
-    assert not list(workspace.cache.glob("rehearsal-*"))
 
 
 def test_what_a_run_would_refuse_is_refused(rehearser: Rehearser, tiny_config: Config) -> None:
@@ -172,17 +160,32 @@ def test_a_process_that_is_killed_over_a_batch_counts_as_one_that_does_not_fit(
     assert "Batches of 2, 4 of them an update" in outcome.sentence()
 
 
+def test_cancelling_ends_it_whatever_it_is_about(dying: Rehearser, workspace: Workspace, tiny_config: Config) -> None:
+    replies = dying.suit(tiny_config(training={"per_device_train_batch_size": 3}), limit=10**9)
+    while not isinstance(next(replies), Trial):
+        pass  # of one row
+    next(replies)  # three rows, over which it takes for ever
+    with pytest.raises(RunError, match="Another run is being rehearsed"):
+        next(dying.rehearse(tiny_config()))
+    threading.Timer(0.2, dying.cancel).start()
+    asked = time.monotonic()
+    assert list(replies) == []
+    assert time.monotonic() - asked < 10
+    assert dying.child.pid is None
+    assert not list(workspace.cache.glob("rehearsal-*"))
+
+
 def test_where_larger_updates_are_welcome_more_sizes_are_tried(dying: Rehearser, tiny_config: Config) -> None:
-    *told, outcome = dying.suit(tiny_config(training={"per_device_train_batch_size": 2}), larger=True, limit=10**9)
-    assert isinstance(outcome, Suited)
-    assert [each.rows for each in told if isinstance(each, Trial)] == [1, 2, 4, 3]
-    assert (outcome.rows, outcome.accumulation) == (3, 1)
+    replies = dying.suit(tiny_config(training={"per_device_train_batch_size": 2}), larger=True, limit=10**9)
+    tried = list(islice((each for each in replies if isinstance(each, Trial)), 3))
+    assert [(each.rows, each.fits) for each in tried] == [(1, True), (2, True), (4, False)]  # two were all of an update
 
 
 def test_a_rehearsal_whose_process_is_killed_says_so(dying: Rehearser, tiny_config: Config) -> None:
     with pytest.raises(Died, match="It died"):
         list(dying.rehearse(tiny_config()))
-    assert next(iter(dying.suit(tiny_config(), limit=10**9)))  # and the next is answered
+    *_, outcome = dying.suit(tiny_config(), limit=10**9)  # and the next is answered
+    assert isinstance(outcome, Suited)
 
 
 # -- what it is made of -----------------------------------------------------------------------------
