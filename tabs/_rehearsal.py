@@ -43,7 +43,7 @@ def draw() -> Offer:
             cancel = gr.Button("Cancel", size="sm", visible=False, elem_id="rehearsal-cancel")
         larger = gr.Checkbox(
             False,
-            label="“Use the machine” may change how many rows an update sees",
+            label="“Use the machine” may let an update see more or fewer rows",
             elem_id="rehearsal-larger",
             container=False,
         )
