@@ -17,6 +17,7 @@ import filelock
 import pytest
 
 from studio.child import Child, Died
+from studio.cli import main
 from studio.config import RunConfig
 from studio.errors import RunError, StudioError, explain
 from studio.inspector import Progress
@@ -101,6 +102,18 @@ def test_what_a_run_would_refuse_is_refused(rehearser: Rehearser, tiny_config: C
     with pytest.raises(StudioError, match=r"nowhere\.csv"):
         list(rehearser.rehearse(tiny_config(dataset={"source": "nowhere.csv"})))
     assert rehearser.child.pid is None
+
+
+def test_the_command_refuses_as_a_run_does(
+    workspace: Workspace, tiny_config: Config, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "run.yaml"
+    path.write_text(tiny_config(dataset={"source": "nowhere.csv"}).to_yaml(), encoding="utf-8")
+    command = ["--workspace", str(workspace.root), "rehearse", str(path)]
+    assert main(lambda *_: None, [*command, "--json"]) == 1
+    assert "nowhere.csv" in json.loads(capsys.readouterr().out)["problem"]
+    assert main(lambda *_: None, [*command, "--use-machine"]) == 1
+    assert "nowhere.csv" in capsys.readouterr().err
 
 
 def test_a_batch_beyond_the_memory_is_caught_and_said(tmp_path: Path, tiny_config: Config) -> None:
