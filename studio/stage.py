@@ -28,7 +28,7 @@ from studio.worker import Job, StopAsked, device, peak_memory
 from studio.workspace import RunFolder, Workspace
 
 _LOOKED_AT = 2_000_000  # rows whose order in the run is worked out; what comes later is taken to be like them
-_LEAST, _MOST = 3, 12  # steps of a kind that are measured, beside a first one to warm up
+_LEAST, _MOST = 6, 12  # steps of a kind that are measured beside a first one; a heap grows for some more than three
 _SECONDS = 2.0  # after which no more than the least are taken
 
 
