@@ -77,18 +77,22 @@ def worker_environment() -> dict[str, str]:
     """A worker finds this studio wherever it was started from, and talks to nobody about it."""
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_DISABLE_TELEMETRY": "1", **_allocator()}
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_DISABLE_TELEMETRY": "1", **_of_a_cpu()}
 
 
 @cache  # the search asks the linker
-def _allocator() -> dict[str, str]:
-    """What lets a CPU keep large buffers that are soon used again: returning their pages each time costs a third.
+def _of_a_cpu() -> dict[str, str]:
+    """What a CPU needs to train at its speed.
 
-    torch asks for huge pages itself; Google's allocator is used where it is installed (libtcmalloc-minimal4).
+    Large buffers are soon used again, and returning their pages each time costs about a quarter: torch asks for
+    huge pages itself, and Google's allocator is used where it is installed (libtcmalloc-minimal4). Threads that
+    wait for one another must soon let go of their core: beside other work, such as a browser, spinning takes away
+    the very core that is waited for.
     """
     found = find_library("tcmalloc_minimal") or find_library("tcmalloc") if sys.platform == "linux" else None
     preloaded = [each for each in (os.environ.get("LD_PRELOAD"), found) if each]
-    return {"THP_MEM_ALLOC_ENABLE": "1", **({"LD_PRELOAD": ":".join(preloaded)} if preloaded else {})}
+    spin = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "2000")}
+    return {"THP_MEM_ALLOC_ENABLE": "1", **spin, **({"LD_PRELOAD": ":".join(preloaded)} if preloaded else {})}
 
 
 def create_run(workspace: Workspace, config: RunConfig) -> RunFolder:

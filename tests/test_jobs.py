@@ -291,8 +291,8 @@ def test_a_worker_keeps_its_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studio.jobs.find_library", lambda name: "libtcmalloc_minimal.so.4")
     monkeypatch.setattr("studio.jobs.sys.platform", "linux")
     monkeypatch.setenv("LD_PRELOAD", "libother.so")
-    jobs._allocator.cache_clear()
+    jobs._of_a_cpu.cache_clear()
     environment = worker_environment()
-    jobs._allocator.cache_clear()
+    jobs._of_a_cpu.cache_clear()
     assert environment["LD_PRELOAD"] == "libother.so:libtcmalloc_minimal.so.4"
     assert environment["THP_MEM_ALLOC_ENABLE"] == "1"
