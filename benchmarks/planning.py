@@ -2,7 +2,8 @@
 
 Claim: within 25 % over LoRA, QLoRA and full fine-tuning, three shapes of batches and two models: the starter and
 a Llama of another shape with random weights. Rows are blocks of an exact length; each run takes two steps in a
-worker of its own. Give a workspace that holds the starter to spare its download.
+worker of its own. Run it from the project's folder; a
+workspace that holds the starter spares its download.
 
     python benchmarks/planning.py [--workspace FOLDER] [--only lora]
 """
@@ -142,9 +143,7 @@ def main() -> None:
                 for rows, length in SHAPES:
                     config = config_of(model, method, rows, length, data)
                     found.append(outcome(title, config, workspace, Path(scratch)))
-                    print(
-                        found[-1].line(), {name: round(size, 2) for name, size in found[-1].parts.items()}, flush=True
-                    )
+                    print(found[-1].line(), flush=True)
         shutil.rmtree(Path(scratch) / "another")
     worst = max(abs(each.error) for each in found)
     lines = [

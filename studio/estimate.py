@@ -87,7 +87,11 @@ def needs(config: RunConfig, structure: Structure, batch: Batch, room: Room) -> 
             0 if room.gpu else held * _packed(method, structure, flow),
             "The file's own numbers, which stay in memory beside the packed ones until something else wants the room.",
         ),
-        Part("What learns", own + copies, f"{learns:,} weights in float32, and a copy of them for matrix products."),
+        Part(
+            "What learns",
+            own + copies,
+            f"{_told(method, structure)}{learns:,} weights in float32, and a copy of them for matrix products.",
+        ),
         Part(
             "As it was",
             (2 * learns) if method.in_place and not room.gpu else 0,
@@ -119,6 +123,10 @@ def learning(method: Method, structure: Structure) -> int:
         return told
     layers = structure.linear()
     return _USUAL_RANK * sum(sum(layers[name]) for name in method.matched(structure) if name in layers)
+
+
+def _told(method: Method, structure: Structure) -> str:
+    return "" if method.trainable(structure) is not None else "At most about "
 
 
 def _packed(method: Method, structure: Structure, flow: Flow) -> int:

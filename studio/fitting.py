@@ -39,6 +39,10 @@ class Fit:
     total: int  # bytes that are needed then
 
 
+Proposals = Iterator[tuple[str, str, RunConfig]]  # (what, what it costs, the config then), the mildest first
+Way = Callable[[RunConfig], Proposals]
+
+
 def make_fit(config: RunConfig, total: Callable[[RunConfig], int], lengths: np.ndarray | None, room: Room) -> Fit:
     """Steps until `total` bytes of the config are within what is usable of `room`.
 
@@ -46,12 +50,27 @@ def make_fit(config: RunConfig, total: Callable[[RunConfig], int], lengths: np.n
     StudioError for a config that cannot be; it is passed over then.
     """
     wanted = USABLE * room.free
-    changes: list[Change] = []
+    ways: list[Way] = [_smaller_batches, _checkpoints, _cut_off(lengths), _leaner(room), _lower_rank]
+    needed, steps = _walk(config, total, ways, wanted)
+    for way in [way for way, _ in reversed(steps)]:  # a later step may have made an earlier one needless
+        then, fewer = _walk(config, total, [each for each, _ in steps if each is not way], wanted)
+        if then <= wanted:
+            needed, steps = then, fewer
+    return Fit([change for _, change in steps], needed <= room.free, needed)
+
+
+def _walk(
+    config: RunConfig, total: Callable[[RunConfig], int], ways: list[Way], wanted: float
+) -> tuple[int, list[tuple[Way, Change]]]:
+    """(bytes needed then, the steps with their ways), one for each way that helps, until `wanted` is reached."""
+    steps: list[tuple[Way, Change]] = []
     needed = total(config)
-    for propose in (_smaller_batches, _checkpoints, _cut_off(lengths), _leaner(room), _lower_rank):
-        # The last proposal that is still needed is the step: batches of 1 say nothing that batches of 2 do not.
+    for way in ways:
+        if needed <= wanted:
+            break
+        # The mildest proposal that is enough, else the strongest.
         best: Change | None = None
-        for what, costs, changed in propose(config):
+        for what, costs, changed in way(config):
             try:
                 then = total(changed)
             except StudioError:
@@ -60,13 +79,10 @@ def make_fit(config: RunConfig, total: Callable[[RunConfig], int], lengths: np.n
                 best = Change(what, needed - then, costs, changed)
             if then <= wanted:
                 break
-        if needed > wanted and best is not None:
-            changes.append(best)
+        if best is not None:
+            steps.append((way, best))
             config, needed = best.config, needed - best.saves
-    return Fit(changes, needed <= room.free, needed)
-
-
-Proposals = Iterator[tuple[str, str, RunConfig]]  # (what, what it costs, the config then), the mildest first
+    return needed, steps
 
 
 def _smaller_batches(config: RunConfig) -> Proposals:
@@ -85,7 +101,7 @@ def _checkpoints(config: RunConfig) -> Proposals:
         yield "Gradient checkpointing", "Nothing is learnt differently; a step takes about a third longer.", changed
 
 
-def _cut_off(lengths: np.ndarray | None) -> Callable[[RunConfig], Proposals]:
+def _cut_off(lengths: np.ndarray | None) -> Way:
     def propose(config: RunConfig) -> Proposals:
         if lengths is None or not len(lengths):
             return
@@ -106,7 +122,7 @@ def _cut_off(lengths: np.ndarray | None) -> Callable[[RunConfig], Proposals]:
     return propose
 
 
-def _leaner(room: Room) -> Callable[[RunConfig], Proposals]:
+def _leaner(room: Room) -> Way:
     def propose(config: RunConfig) -> Proposals:
         from studio.methods import methods
 

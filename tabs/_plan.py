@@ -77,7 +77,7 @@ def _expected(plan: Plan) -> str:
     return (
         "By a formula; the mark leaves a fifth of what is free as air. "
         f"Largest batch: {batch.tokens:,} tokens, the longest row {batch.longest:,}, {plan.how}. "
-        f"{steps}{time}; {size(plan.disk)} on disk."
+        f"{steps}{time}; about {size(plan.disk)} on disk."
     )
 
 

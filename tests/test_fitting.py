@@ -80,6 +80,12 @@ def packed(asked: RunConfig) -> int:
     return total(asked) - (50 if asked.method_name == "qlora" else 0)
 
 
+def test_a_later_step_makes_an_earlier_one_needless() -> None:
+    found = make_fit(config(method="full"), total, LENGTHS, room(700))  # 560 usable, and LoRA alone takes 516
+    assert [each.what for each in found.changes] == ["LoRA instead of Full fine-tuning"]
+    assert found.changes[0].config.training.per_device_train_batch_size == 8
+
+
 def test_what_cannot_fit_is_said() -> None:
     found = make_fit(config(), total, LENGTHS, room(90))
     assert not found.fits

@@ -27,6 +27,7 @@ def tokens_of(path: Path, mapping: Mapping, vocabulary: int) -> np.ndarray:
 def _letters(path: Path, columns: tuple[str, ...]) -> np.ndarray:
     """Characters of each row in those columns together."""
     import numpy as np
+    import pyarrow
     import pyarrow.compute as compute
     import pyarrow.parquet
 
@@ -34,6 +35,9 @@ def _letters(path: Path, columns: tuple[str, ...]) -> np.ndarray:
         there = [name for name in dict.fromkeys(columns) if name in file.schema_arrow.names]
         total = np.zeros(file.metadata.num_rows, dtype=np.int64)
         for name in there:
-            texts = file.read([name]).column(0).cast("string")
+            try:
+                texts = file.read([name]).column(0).cast("string")
+            except pyarrow.ArrowException:  # neither text nor a number: a run says what is wrong with it
+                continue
             total += compute.utf8_length(texts).fill_null(0).to_numpy()  # pyright: ignore[reportAttributeAccessIssue]
     return total
