@@ -12,6 +12,7 @@ import torch
 from studio.config import RunConfig
 from studio.errors import ConfigError
 from studio.estimate import Batch, Needs, Part, kept_per_token, learning, needs
+from studio.events import DataReady
 from studio.methods import methods
 from studio.models import machine
 from studio.models.base import load, placement
@@ -22,6 +23,7 @@ from studio.models.structure import Structure
 from studio.models.tiny import tiny_shapes
 from studio.plan import look_ahead
 from studio.preflight import check
+from studio.store import State
 from studio.training.route import choose
 from studio.workspace import Workspace
 
@@ -204,6 +206,28 @@ def test_rows_are_measured_without_a_tokenizer(workspace: Workspace, tiny_config
     short = look_ahead(tiny_config(objective={"max_length": 16}), workspace, ROOM)
     assert short is not None
     assert short.batch.longest == 16
+
+
+def test_an_earlier_run_tells_how_long_rows_are_and_how_fast_they_go(workspace: Workspace, tiny_config: Make) -> None:
+    asked = tiny_config(training={"per_device_train_batch_size": 4, "max_steps": 10})
+    data = DataReady(
+        train_rows=32,
+        validation_rows=8,
+        truncated_rows=0,
+        skipped_rows=0,
+        tokens=3200,
+        trained_tokens=9,
+        fingerprint="",
+    )
+    earlier = State("one", check(asked, workspace).to_dict(), step=5, seconds=4.0, tokens=2000, data=data)
+    plan = look_ahead(asked, workspace, ROOM, [earlier])
+    assert plan is not None
+    assert plan.how == "as an earlier run counted them"
+    assert 400 <= plan.batch.tokens <= 404  # 100 a row on average, and these are the longest four
+    assert plan.seconds == pytest.approx(10 * 4 * 100 / 500, rel=0.02)
+    other = look_ahead(tiny_config(method={"name": "dora"}), workspace, ROOM, [earlier])
+    assert other is not None
+    assert other.seconds is None  # another method has another speed
 
 
 def test_a_model_that_is_not_here_yet_is_not_guessed_at(workspace: Workspace, tiny_config: Make) -> None:
