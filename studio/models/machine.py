@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +28,19 @@ def cpu_has_bfloat16() -> bool:
         return False  # not Linux: float32 is never wrong
     flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     return bool(_BF16_FLAGS & set(flags.split()))
+
+
+@cache
+def torch_has_cuda() -> bool:
+    """Whether the installed torch is a build that computes on NVIDIA GPUs; PyPI's for Windows, for one, is not."""
+    spec = find_spec("torch")  # finds it without importing it
+    if spec is None or spec.origin is None:
+        return False
+    try:
+        text = Path(spec.origin).with_name("version.py").read_text(encoding="utf-8")
+    except OSError:
+        return True  # not told: a GPU that is there was meant to be used
+    return re.search(r"^cuda\b[^=\n]*=\s*None", text, re.MULTILINE) is None
 
 
 @dataclass(frozen=True)
@@ -62,10 +77,9 @@ class Room:
 
 
 def room(nvml: Any = pynvml) -> Room:
-    """Of the first NVIDIA GPU where there is one, else of the machine."""
-    found = next(_handles(nvml), None)
-    memory = _gpu_memory(nvml, found) if found is not None else None
-    memory = memory or host_memory()
+    """Of the first NVIDIA GPU where torch can use one, else of the machine."""
+    found = _trained_on(nvml)
+    memory = (_gpu_memory(nvml, found) if found is not None else None) or host_memory()  # some share the machine's
     return Room(found is not None, memory.free, memory.total, bytes_per_parameter(nvml) == 2)
 
 
@@ -80,23 +94,22 @@ def host_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> Memory:
 
 
 def gpus(nvml: Any = pynvml) -> list[Gpu]:
-    """The GPUs that CUDA may use here, read now; none where there is no driver. `nvml` speaks pynvml's language."""
+    """The GPUs that CUDA may use here, read now; none where there is no driver. `nvml` speaks pynvml's language.
+
+    Whether a run would take one is for `room` to say.
+    """
     return [_read(nvml, handle) for handle in _handles(nvml)]
 
 
 def free_memory(nvml: Any = pynvml) -> int:
-    """Bytes a model may take: of the first NVIDIA GPU where there is one, else of the machine."""
-    for handle in _handles(nvml):
-        if memory := _gpu_memory(nvml, handle):
-            return memory.free
-        break  # it shares the machine's
-    return host_memory().free
+    """Bytes a model may take: of the first NVIDIA GPU where torch can use one, else of the machine."""
+    return room(nvml).free
 
 
 def bytes_per_parameter(nvml: Any = pynvml) -> int:
     """Of the number format that 'auto' takes here: 2 for 16 bits, 4 for float32."""
     on_apple = platform.system() == "Darwin" and platform.machine() == "arm64"
-    return 2 if on_apple or cpu_has_bfloat16() or any(True for _ in _handles(nvml)) else 4
+    return 2 if on_apple or cpu_has_bfloat16() or _trained_on(nvml) is not None else 4
 
 
 def fits(parameters: int, free_bytes: int, bytes_each: float | None = None) -> str:
@@ -153,6 +166,11 @@ def _handles(nvml: Any) -> Iterator[Any]:
             yield nvml.nvmlDeviceGetHandleByIndex(int(name)) if by_index else nvml.nvmlDeviceGetHandleByUUID(name)
     except pynvml.NVMLError:
         return
+
+
+def _trained_on(nvml: Any) -> Any:
+    """The GPU that a run takes, or None."""
+    return next(_handles(nvml), None) if torch_has_cuda() else None
 
 
 def _read(nvml: Any, handle: Any) -> Gpu:

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 
-from studio.models.machine import Gpu, Memory, bytes_per_parameter, fits, free_memory, gpus, host_memory
+from studio.models import machine
+from studio.models.machine import (
+    Gpu,
+    Memory,
+    bytes_per_parameter,
+    fits,
+    free_memory,
+    gpus,
+    host_memory,
+    room,
+    torch_has_cuda,
+)
 from tests.nvml import GB, Nvml, gpu
 
 
@@ -31,6 +43,48 @@ def every_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
 
+@pytest.fixture
+def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with a build of torch that computes on GPUs."""
+    monkeypatch.setattr(machine, "torch_has_cuda", lambda: True)
+
+
+def test_torch_is_told_from_its_file_what_it_says_itself() -> None:
+    import torch
+
+    assert torch_has_cuda() == (torch.version.cuda is not None)
+
+
+@pytest.mark.parametrize(
+    ("version", "has"),
+    [
+        ("cuda: Optional[str] = None\nhip = None\n", False),
+        ("cuda: Optional[str] = '13.0'\n", True),
+        ("cuda = None", False),
+    ],
+)
+def test_builds_of_torch_are_told_apart(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, version: str, has: bool
+) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch/__init__.py").touch()
+    (tmp_path / "torch/version.py").write_text(f"__version__ = '2.13.0'\n{version}")
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert torch_has_cuda.__wrapped__() == has
+
+
+def test_a_gpu_that_torch_cannot_use_is_shown_but_takes_no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "torch_has_cuda", lambda: False)
+    monkeypatch.setattr(machine, "cpu_has_bfloat16", lambda: False)
+    nvml = Nvml(gpu(total=2**60))
+    assert len(gpus(nvml)) == 1
+    assert not room(nvml).gpu
+    assert room(nvml).total == host_memory().total
+    assert free_memory(nvml) < 2**50
+    assert bytes_per_parameter(nvml) == bytes_per_parameter(Nvml())
+
+
 def test_gpus_tell_what_they_can() -> None:
     whole, silent = gpus(Nvml(gpu("A"), gpu("B", memory=False, load=False, celsius=False, watts=False)))
     assert whole == Gpu("A", 37, Memory(2 * GB, 24 * GB), 54, 120.4)
@@ -45,6 +99,7 @@ def test_without_a_driver_the_machine_counts() -> None:
     assert 0 < free_memory(nowhere) <= host_memory().total
 
 
+@pytest.mark.usefixtures("cuda")
 def test_free_memory_of_a_gpu_is_asked_anew() -> None:
     nvml = Nvml(gpu(used=2 * GB), gpu(used=0))
     assert free_memory(nvml) == 22 * GB
@@ -53,6 +108,7 @@ def test_free_memory_of_a_gpu_is_asked_anew() -> None:
     assert bytes_per_parameter(nvml) == 2
 
 
+@pytest.mark.usefixtures("cuda")
 def test_a_gpu_that_shares_the_machines_memory_has_none_of_its_own() -> None:
     assert free_memory(Nvml(gpu(memory=False, total=2**60))) < 2**50
 
