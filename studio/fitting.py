@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def _walk(
             break
         # The mildest proposal that is enough, else the strongest.
         best: Change | None = None
-        for what, costs, changed in way(config):
+        for what, costs, changed in _possible(way(config)):
             try:
                 then = total(changed)
             except StudioError:
@@ -83,6 +84,12 @@ def _walk(
             steps.append((way, best))
             config, needed = best.config, needed - best.saves
     return needed, steps
+
+
+def _possible(proposals: Proposals) -> Proposals:
+    """Up to the first that lies beyond a setting's bound: those after it lie further."""
+    with suppress(StudioError):
+        yield from proposals
 
 
 def _smaller_batches(config: RunConfig) -> Proposals:

@@ -44,6 +44,13 @@ def test_batches_are_halved_just_as_often_as_needed_and_updates_see_the_same_row
     assert (found.fits, found.total) == (True, 316)
 
 
+def test_what_lies_beyond_a_bound_is_not_proposed() -> None:
+    rows = config(training={"per_device_train_batch_size": 64, "gradient_accumulation_steps": 32})
+    (first, *_) = make_fit(rows, total, LENGTHS, room(140)).changes
+    training = first.config.training
+    assert (training.per_device_train_batch_size, training.gradient_accumulation_steps) == (2, 1024)
+
+
 def test_steps_come_in_order_of_harm() -> None:
     found = make_fit(config(), total, LENGTHS, room(140))  # 112 usable
     assert [each.what.split(" ")[0] for each in found.changes] == ["Batches", "Gradient", "Cut-off", "Rank"]
