@@ -42,6 +42,7 @@ class Part:
     name: str
     size: int  # bytes
     why: str
+    reclaimable: bool = False  # the system's cache of a file: it goes where anything else wants the room
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,12 @@ class Needs:
 
     @property
     def total(self) -> int:
+        """Bytes without which a run cannot be."""
+        return sum(part.size for part in self.parts if not part.reclaimable)
+
+    @property
+    def resident(self) -> int:
+        """Bytes that the system counts as the process's, where nothing else wants the room."""
         return sum(part.size for part in self.parts)
 
     def verdict(self, free: int) -> Literal["fits", "tight", "too large"]:
@@ -85,7 +92,9 @@ def needs(config: RunConfig, structure: Structure, batch: Batch, room: Room) -> 
         Part(
             "As read",
             0 if room.gpu else held * _packed(method, structure, flow),
-            "The file's own numbers, which stay in memory beside the packed ones until something else wants the room.",
+            "The file's own numbers, which stay in memory beside the packed ones until something else wants the room: "
+            "not counted.",
+            reclaimable=True,
         ),
         Part(
             "What learns",

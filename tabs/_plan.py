@@ -50,7 +50,9 @@ def memory(plan: Plan) -> str:
     scale = max(needs.total, room.free, 1)
     said = f"About {size(needs.total)} at most; {size(room.free)} {where} are free of {size(room.total)}."
     bars = "".join(
-        f'<span class="{_slug(part)}" style="width:{100 * part.size / scale:.2f}%"></span>' for part in needs.parts
+        f'<span class="{_slug(part)}" style="width:{100 * part.size / scale:.2f}%"></span>'
+        for part in needs.parts
+        if not part.reclaimable
     )
     legend = "".join(
         f'<li tabindex="0"><span class="swatch {_slug(part)}"></span><span class="what">{escaped(part.name)}</span> '

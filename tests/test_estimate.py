@@ -81,6 +81,14 @@ def test_packed_weights_save_memory_on_a_gpu_only() -> None:
     assert needs(packed, TINY, BATCH, GPU).total < needs(lora, TINY, BATCH, GPU).total
 
 
+def test_what_the_system_gives_back_by_itself_makes_no_run_too_large() -> None:
+    told = needs(config(method="qlora"), TINY, BATCH, ROOM)
+    sizes = {part.name: part.size for part in told.parts}
+    assert told.total == sum(sizes.values()) - sizes["As read"]
+    assert told.verdict(told.total) == "tight"
+    assert told.resident == sum(sizes.values())  # what a process's peak is compared with
+
+
 def test_gradients_stay_where_several_batches_are_summed() -> None:
     summed = config(training={"gradient_accumulation_steps": 2})
     assert parts(summed)["Gradients"] == 4 * learning(summed.method, TINY)
