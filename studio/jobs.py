@@ -77,22 +77,28 @@ def worker_environment() -> dict[str, str]:
     """A worker finds this studio wherever it was started from, and talks to nobody about it."""
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "HF_HUB_DISABLE_TELEMETRY": "1", **_of_a_cpu()}
+    told = {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_DISABLE_TELEMETRY": "1"}
+    # One GPU a process: the library would divide each batch among all it sees.
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    return {**_of_a_cpu(), **os.environ, **_preloads(), **told, "CUDA_VISIBLE_DEVICES": first}
+
+
+def _of_a_cpu() -> dict[str, str]:
+    """What a CPU needs to train at its speed, where the person has set nothing else.
+
+    Large buffers are soon used again, and returning their pages each time costs about a quarter, so torch asks for
+    huge pages. Threads that wait for one another must soon let go of their core: beside other work, such as a
+    browser, spinning takes away the very core that is waited for.
+    """
+    return {"THP_MEM_ALLOC_ENABLE": "1"} | ({} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": "2000"})
 
 
 @cache  # the search asks the linker
-def _of_a_cpu() -> dict[str, str]:
-    """What a CPU needs to train at its speed.
-
-    Large buffers are soon used again, and returning their pages each time costs about a quarter: torch asks for
-    huge pages itself, and Google's allocator is used where it is installed (libtcmalloc-minimal4). Threads that
-    wait for one another must soon let go of their core: beside other work, such as a browser, spinning takes away
-    the very core that is waited for.
-    """
+def _preloads() -> dict[str, str]:
+    """Google's allocator, where it is installed (libtcmalloc-minimal4): it keeps large buffers for their next use."""
     found = find_library("tcmalloc_minimal") or find_library("tcmalloc") if sys.platform == "linux" else None
     preloaded = [each for each in (os.environ.get("LD_PRELOAD"), found) if each]
-    spin = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "2000")}
-    return {"THP_MEM_ALLOC_ENABLE": "1", **spin, **({"LD_PRELOAD": ":".join(preloaded)} if preloaded else {})}
+    return {"LD_PRELOAD": ":".join(preloaded)} if preloaded else {}
 
 
 def create_run(workspace: Workspace, config: RunConfig) -> RunFolder:

@@ -60,11 +60,13 @@ class Meters:
         """End the children that hold memory; never a run. Those that somebody waits for only with `also_busy`."""
         with self._lock:
             alive = {name: child for name, child in self._children.items() if child.pid is not None}
+            holds, on_gpu = {name: _memory_of(child.pid) for name, child in alive.items()}, self._on_gpus()
+            # Looked at last: who asked meanwhile is not to lose an answer.
             busy = [] if also_busy else [name for name, child in alive.items() if child.busy]
             ending = [child for name, child in alive.items() if name not in busy]
-            held, on_gpu = sum(_memory_of(child.pid) for child in ending), self._on_gpus()
             for child in ending:
                 child.close()
+            held = sum(size for name, size in holds.items() if name not in busy)
             self._sample = None
             return Freed(held, max(0, on_gpu - self._on_gpus()) if ending else 0, busy)
 

@@ -291,8 +291,29 @@ def test_a_worker_keeps_its_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("studio.jobs.find_library", lambda name: "libtcmalloc_minimal.so.4")
     monkeypatch.setattr("studio.jobs.sys.platform", "linux")
     monkeypatch.setenv("LD_PRELOAD", "libother.so")
-    jobs._of_a_cpu.cache_clear()
+    jobs._preloads.cache_clear()
     environment = worker_environment()
-    jobs._of_a_cpu.cache_clear()
+    jobs._preloads.cache_clear()
     assert environment["LD_PRELOAD"] == "libother.so:libtcmalloc_minimal.so.4"
     assert environment["THP_MEM_ALLOC_ENABLE"] == "1"
+    assert environment["GOMP_SPINCOUNT"] == "2000"
+
+
+def test_a_worker_is_not_told_otherwise_than_the_person_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("THP_MEM_ALLOC_ENABLE", "0")
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    environment = worker_environment()
+    assert environment["THP_MEM_ALLOC_ENABLE"] == "0"
+    assert "GOMP_SPINCOUNT" not in environment
+
+
+@pytest.mark.parametrize(
+    ("seen", "told"), [(None, "0"), ("1", "1"), ("2,0", "2"), ("GPU-8a,GPU-9b", "GPU-8a"), ("", "")]
+)
+def test_a_worker_sees_one_gpu(seen: str | None, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of several, transformers would divide each batch among all."""
+    if seen is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
+    assert worker_environment()["CUDA_VISIBLE_DEVICES"] == told

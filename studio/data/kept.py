@@ -11,6 +11,7 @@ import shutil
 import time
 import zlib
 from collections.abc import Callable, Sequence
+from datetime import date
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -53,6 +54,8 @@ class Kept:
         if self.folder is None:
             rows, counts = make()
             return tokenised(kind, rows), counts
+        if "strftime_now" in str(tokenizer.chat_template):  # today's date is among the tokens
+            settings = {**settings, "today": date.today().isoformat()}
         recipe = [_code(), kind.__name__, dataset.fingerprint, _digest_of(tokenizer), settings]
         key = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
         path = self.folder / f"{key}.arrow"
@@ -93,11 +96,16 @@ def _tidy(folder: Path) -> None:
     for path, stat in sorted(entries, key=lambda entry: -entry[1].st_mtime):
         if path.name.startswith("."):
             if stat.st_mtime < time.time() - _STALE:
-                path.unlink(missing_ok=True)
+                _remove(path)
             continue
         size, number = size + stat.st_size, number + 1
         if number > _MOST_ENTRIES or size > _MOST_BYTES:
-            path.unlink(missing_ok=True)
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    with contextlib.suppress(OSError):  # on Windows, one that a run has open
+        path.unlink(missing_ok=True)
 
 
 def _read(path: Path, kind: type[Row], key: str) -> tuple[Tokenised[Row], dict[str, int]] | None:
@@ -138,6 +146,7 @@ def _digest_of(tokenizer: Any) -> str:
         tokenizer.chat_template,
         tokenizer.special_tokens_map,
         tokenizer.model_max_length,
+        getattr(tokenizer, "split_special_tokens", False),
         type(tokenizer).__name__,
     )
     digest.update(json.dumps(known, sort_keys=True, default=str).encode())
@@ -150,7 +159,8 @@ def _code() -> str:
     digest = hashlib.sha256()
     for name in ("transformers", "tokenizers", "jinja2"):
         digest.update(version(name).encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    studio = Path(__file__).parents[1]
+    for path in sorted([*studio.glob("data/*.py"), *studio.glob("objectives/*.py")]):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 

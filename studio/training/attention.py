@@ -6,6 +6,7 @@ begin in `cu_seq_lens_q`, as they do for FlashAttention.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -50,6 +51,9 @@ def attend(
     """
     if cu_seq_lens_q is None:
         raise ValueError("its attention is not told where rows begin")
+    device = query.device.type
+    if torch.is_autocast_enabled(device):  # a rotation by float32 gives float32, and kernels want halves
+        query, key, value = (each.to(torch.get_autocast_dtype(device)) for each in (query, key, value))
     beside: Beside = options.pop(BESIDE)
     own, window = beside.own, options.get("sliding_window")
     if window is not None:
@@ -106,7 +110,7 @@ def _eager(module: Any) -> Callable[..., Any]:
 def _flashes(query: Tensor, key: Tensor, value: Tensor, options: dict[str, Any]) -> bool:
     usual = not options.get("dropout") and options.get("softcap") is None and options.get("position_bias") is None
     fits = query.shape[-1] == value.shape[-1] <= 256 and query.shape[-1] % 8 == 0
-    return usual and fits and query.is_cuda and query.dtype in _HALVES
+    return usual and fits and query.is_cuda and {query.dtype, key.dtype, value.dtype} in [{half} for half in _HALVES]
 
 
 @cache
@@ -117,7 +121,7 @@ def _flash() -> Callable[..., Any] | None:
         from torch.nn.attention.varlen import varlen_attn
     except ImportError:
         return None
-    return varlen_attn
+    return varlen_attn if "enable_gqa" in inspect.signature(varlen_attn).parameters else None  # not before 2.12
 
 
 AttentionInterface.register(NAME, attend)

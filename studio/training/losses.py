@@ -67,7 +67,7 @@ class _CrossEntropy(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
-        gradient, *of_weights = (each * outputs[0].to(each.dtype) for each in ctx.saved_tensors)
+        gradient, *of_weights = (each * outputs[0] for each in ctx.saved_tensors)
         return gradient, None, None, None, None, *of_weights
 
 

@@ -208,11 +208,14 @@ class _Given:
 @contextlib.contextmanager
 def _answering(module: Any, forward: Callable[..., Any]) -> Iterator[None]:
     """Inside, `module` answers with `forward`."""
+    before = module.__dict__.get("forward")  # a library may have put its own there
     module.__dict__["forward"] = forward
     try:
         yield
     finally:
         del module.__dict__["forward"]
+        if before is not None:
+            module.__dict__["forward"] = before
 
 
 class Padded(_Both):

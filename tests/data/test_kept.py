@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,33 @@ def test_other_work_is_done_anew(tmp_path: Path, change: dict[str, Any]) -> None
     kept = Kept(tmp_path)
     assert prepared(kept, **change) == prepared(NOWHERE, **change)
     assert kept.found == 0 < kept.made
+
+
+def _again(folder: Path, tokenizer: Any) -> bool:
+    """Whether a row made with `tokenizer` is found again."""
+    kept, one = Kept(folder), Encoded([1, 2], [-100, 2], False)
+    kept.rows(Encoded, dataset(ROWS), tokenizer, {}, lambda: ([one], {}))
+    return kept.found == 1
+
+
+def test_special_tokens_that_are_split_make_other_tokens(tmp_path: Path) -> None:
+    tokenizer = tiny_tokenizer()
+    assert [_again(tmp_path, tokenizer), _again(tmp_path, tokenizer)] == [False, True]
+    tokenizer.split_special_tokens = True
+    assert not _again(tmp_path, tokenizer)
+
+
+def test_tokens_with_a_date_in_them_are_kept_for_a_day(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Tomorrow(date):
+        @classmethod
+        def today(cls) -> date:  # pyright: ignore[reportIncompatibleMethodOverride]
+            return date.today() + timedelta(days=1)
+
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = "{{ strftime_now('%d %B %Y') }}"
+    assert [_again(tmp_path, tokenizer), _again(tmp_path, tokenizer)] == [False, True]
+    monkeypatch.setattr(module, "date", Tomorrow)
+    assert not _again(tmp_path, tokenizer)
 
 
 def _flipped(path: Path) -> None:
