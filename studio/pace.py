@@ -8,6 +8,7 @@ from math import sqrt
 from typing import Any, Literal
 
 RISE = 1.05  # a larger batch must bring this many times the tokens a second to be worth its memory
+MOST = 1024  # rows of a batch that are tried at most
 FLOOR = 0.03  # a machine is never steadier than this share: other programs, heat
 _STUDENT = (6.31, 2.92, 2.35, 2.13, 2.02, 1.94, 1.89, 1.86)  # t for 90 %, by degrees of freedom from 1
 
@@ -145,12 +146,19 @@ def foretell(trials: Sequence[Trial], tokens: int) -> int:
     return round(large.memory + slope * (tokens - large.tokens))
 
 
-def sizes_for(effective: int, rows: int, *, larger: bool = False, most: int = 1024) -> list[int]:
+def sizes_for(effective: int, rows: int, *, larger: bool = False) -> list[int]:
     """Batch sizes to choose from: those that accumulate to exactly `effective` rows an update, or all there are."""
-    bound = min(rows, most)
+    bound = min(rows, MOST)
     if larger:
         return list(range(1, bound + 1))
     return [size for size in range(1, min(effective, bound) + 1) if effective % size == 0]
+
+
+def end_of_sizes(effective: int, rows: int, *, larger: bool = False) -> Literal["update", "data", "most"]:
+    """Why `sizes_for` names no larger ones: an update must not change, the data end, or nobody takes more."""
+    if not larger and effective <= min(rows, MOST):
+        return "update"
+    return "data" if rows <= MOST else "most"
 
 
 def settled(effective: int, rows: int) -> tuple[int, int]:

@@ -12,20 +12,23 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+import filelock
 
 from studio.child import Child, Died
 from studio.config import RunConfig
 from studio.errors import ModelError, RunError
 from studio.inspector import Progress
 from studio.models.machine import free_memory
-from studio.pace import Found, Span, Trial, largest, settled, sizes_for
+from studio.pace import Found, Span, Trial, end_of_sizes, largest, settled, sizes_for
 from studio.preflight import check
 from studio.workspace import RunFolder, Workspace
 
 REHEARSED = 0.95  # share of the free memory that a rehearsal may take: what it shows is what a run would do
 FILLED = 0.8  # the same where the batch is chosen to suit the machine: some of it is left to others
 
+_STARTING = Progress("Starting", 0, 0)
 _DIED = (
     "The process that rehearsed the run was ended, most likely because the machine ran out of memory.",
     "Lower 'Batch size' or 'Cut-off length'; if it ends again, rehearsal.log in the workspace says why.",
@@ -62,6 +65,7 @@ class Suited:
     rows: int  # proposed as batch size
     accumulation: int
     limit: int  # bytes that a batch might take
+    end: Literal["update", "data", "most"]  # why no larger ones were there to try
 
     def sentence(self) -> str:
         """What to take, and why nothing larger."""
@@ -71,8 +75,10 @@ class Suited:
         why = {
             "memory": f"larger ones need more than the {size(self.limit)} that may be filled",
             "speed": "larger ones learn no more tokens a second and only need more memory",
-            "rows": "more rows at a time would change what an update sees",
-        }[self.found.why]
+            "update": "more rows at a time would change what an update sees",
+            "data": "the data have no rows for larger ones",
+            "most": "larger ones were not tried",
+        }[self.end if self.found.why == "rows" else self.found.why]
         assert self.found.best is not None
         return f"{batch}: {self.found.best.speed:,.0f} tokens/s at {size(self.found.best.memory)}; {why}."
 
@@ -97,34 +103,47 @@ class Rehearser:
     def __init__(self, workspace: Workspace) -> None:
         self._workspace = workspace
         self._turn = threading.Lock()
+        self._changing = threading.Lock()  # held while it is settled whose turn it is
+        self._token: str | None = None  # of whoever has the turn
         self._cancelled = False
         self.child = Child("studio.stage", workspace.root / "rehearsal.log", *_DIED)
 
-    def rehearse(self, config: RunConfig, limit: int | None = None) -> Iterator[Progress | Rehearsal]:
-        """How far it is, and what the run will take, last. Raises StudioError. Ends early where it is cancelled.
+    def rehearse(self, config: RunConfig, limit: int | None = None, token: str = "") -> Iterator[Progress | Rehearsal]:
+        """How far it is, and what the run will take, last. Raises StudioError, also while a run is training.
 
-        `limit` is in bytes; unless given, nearly all that is free.
+        `limit` is in bytes; unless given, nearly all that is free. `token` is what `cancel` must name from the first
+        reply on; what is cancelled ends early.
         """
-        free = free_memory()
-        with self._asking(config, int(REHEARSED * free) if limit is None else limit) as ask:
-            for reply in ask():
-                if "rehearsal" in reply:
-                    told = reply["rehearsal"]
-                    yield Rehearsal(**{**told, "seconds": Span(**told["seconds"])}, free=free)
-                else:
-                    yield _progress(reply)
+        with self._having(token):
+            yield _STARTING
+            free = self._free()
+            with self._asking(config, int(REHEARSED * free) if limit is None else limit) as ask:
+                for reply in ask():
+                    if "rehearsal" in reply:
+                        told = reply["rehearsal"]
+                        yield Rehearsal(**{**told, "seconds": Span(**told["seconds"])}, free=free)
+                    else:
+                        yield _progress(reply)
 
     def suit(
-        self, config: RunConfig, *, larger: bool = False, limit: int | None = None
+        self, config: RunConfig, *, larger: bool = False, limit: int | None = None, token: str = ""
     ) -> Iterator[Progress | Trial | Suited]:
         """The batch to take on this machine, last; before it each that was tried.
 
         Updates see as many rows as `config` says, or, if `larger`, as many as are fast. `limit` is in bytes; unless
-        given, what may be filled of what is free. Raises StudioError. Ends early where it is cancelled.
+        given, what may be filled of what is free. `token` and what is raised are as for `rehearse`.
         """
         training = config.training
         effective = training.per_device_train_batch_size * training.gradient_accumulation_steps
-        limit = int(FILLED * free_memory()) if limit is None else limit
+        with self._having(token):
+            yield _STARTING
+            free = self._free()
+            limit = int(FILLED * free) if limit is None else limit
+            yield from self._suiting(config, effective, limit, larger=larger)
+
+    def _suiting(
+        self, config: RunConfig, effective: int, limit: int, *, larger: bool
+    ) -> Iterator[Progress | Trial | Suited]:
         with self._asking(config, limit) as ask:
             tokens: list[int] = []
 
@@ -147,37 +166,79 @@ class Rehearser:
             found = yield from largest(sizes, lambda rows: tokens[rows - 1], measure, limit)
             if found.best is None:
                 raise too_long(1, tokens[0], tokens[0], limit, "Lower 'Cut-off length'.")
-            yield Suited(found, *settled(effective, found.best.rows), limit)
+            end = end_of_sizes(effective, len(tokens), larger=larger)
+            yield Suited(found, *settled(effective, found.best.rows), limit, end)
 
-    def cancel(self) -> None:
-        """End the process, whatever it is about; whoever waits for it is told no more."""
+    def cancel(self, token: str) -> None:
+        """End what was asked for under this name, whatever it is about; whoever waits for it is told no more."""
+        with self._changing:
+            if token == self._token:
+                self.close()
+
+    def close(self) -> None:
+        """End the process, whoever waits for it."""
         self._cancelled = True
         self.child.close()
 
-    def close(self) -> None:
-        self.cancel()
+    @contextmanager
+    def _having(self, token: str) -> Iterator[None]:
+        """The turn: nobody else's rehearsal meanwhile. Where it is cancelled, what that raises ends here."""
+        if not self._turn.acquire(blocking=False):
+            raise RunError("Another run is being rehearsed.", remedy="Wait until that has ended, or cancel it.")
+        with self._changing:
+            self._token, self._cancelled = token, False
+        try:
+            yield
+        except (ModelError, _Cancelled):
+            if not self._cancelled:
+                raise
+        finally:
+            with self._changing:
+                self._token = None
+            self._turn.release()
+
+    def _free(self) -> int:
+        """Bytes that a run may take, read while none is training."""
+        with device_now(self._workspace):
+            return free_memory()
 
     @contextmanager
     def _asking(self, config: RunConfig, limit: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
         """Ask about one config; the process and what it wrote are gone afterwards."""
         config = check(config, self._workspace)
-        if not self._turn.acquire(blocking=False):
-            raise RunError("Another run is being rehearsed.", remedy="Wait until that has ended, or cancel it.")
-        self._cancelled = False
-        try:
-            self._workspace.cache.mkdir(exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=self._workspace.cache, prefix="rehearsal-") as folder:
-                config.save(RunFolder(Path(folder)).config)
-                about = {"folder": folder, "workspace": str(self._workspace.root), "limit": limit}
-                try:
-                    yield lambda **more: self.child.ask({**about, **more})
-                finally:
-                    self.child.close()
-        except ModelError:
-            if not self._cancelled:
-                raise
-        finally:
-            self._turn.release()
+        self._workspace.cache.mkdir(exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=self._workspace.cache, prefix="rehearsal-") as folder:
+            config.save(RunFolder(Path(folder)).config)
+            about = {"folder": folder, "workspace": str(self._workspace.root), "limit": limit}
+
+            def ask(**more: Any) -> Iterator[dict[str, Any]]:
+                # Looked at here too: what was cancelled before there was a process must not start one, nor keep one.
+                if self._cancelled:
+                    raise _Cancelled
+                for reply in self.child.ask({**about, **more}):
+                    if self._cancelled:
+                        raise _Cancelled
+                    yield reply
+
+            try:
+                yield ask
+            finally:
+                self.child.close()
+
+
+class _Cancelled(Exception):
+    """Somebody ended it before there was a process to end."""
+
+
+def device_now(workspace: Workspace) -> Any:
+    """The right to train on this machine, as a context that gives it back. Raises RunError where a run has it."""
+    try:
+        return filelock.FileLock(str(workspace.device_lock)).acquire(timeout=0)
+    except filelock.Timeout:
+        raise RunError(
+            "A run is training on this machine, and beside it none can be measured.",
+            remedy="Try again when it is done, or stop it.",
+        ) from None
 
 
 def _progress(reply: dict[str, Any]) -> Progress:

@@ -13,6 +13,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
+import psutil
 import torch
 from transformers import TrainerCallback
 
@@ -21,10 +22,10 @@ from studio.data.tokenised import lengths_of
 from studio.errors import ran_out_of_memory
 from studio.events import Event, Phase
 from studio.pace import Step, Trial, duration
-from studio.rehearsal import too_long
+from studio.rehearsal import device_now, too_long
 from studio.training.batching import Rows
 from studio.training.trainer import EVALUATIONS, planned_steps
-from studio.worker import Job, StopAsked, device, peak_memory
+from studio.worker import Job, StopAsked, peak_memory
 from studio.workspace import RunFolder, Workspace
 
 _LOOKED_AT = 2_000_000  # rows whose order in the run is worked out; what comes later is taken to be like them
@@ -100,8 +101,7 @@ class Stage:
         self.told, self.limit = told, limit
         self.job = Job(folder, workspace)
         self.job.events = told
-        self._device = device(self.job, self.job.workspace)
-        self._device.__enter__()  # until the process ends
+        self._device = device_now(workspace)  # until the process ends
         self.model, self.loaded, self.prepared = self.job.prepare()
         self.job.measured = self.job.measured[:2]  # a penalty holds as much after two rows as after all
         self.rows, self.training = self.prepared.train, self.job.config.training
@@ -125,7 +125,9 @@ class Stage:
             seconds = 0.0
         memory = _peak()
         _let_go()
-        return Trial(rows, tokens, memory if seconds else max(memory, self.limit), seconds)
+        if not seconds or memory > self.limit:  # where the system knows no bound, nothing failed at it
+            return Trial(rows, tokens, max(memory, self.limit))
+        return Trial(rows, tokens, memory, seconds)
 
     def rehearse(self) -> dict[str, Any]:
         """What `Rehearsal` holds, but for the free memory."""
@@ -224,7 +226,10 @@ def _bound(limit: int) -> None:
 
 
 def _peak() -> int:
-    return int(1e9 * peak_memory())
+    """Bytes held at most: on a GPU with what torch keeps for later, which no other program can take."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_reserved()
+    return int(1e9 * peak_memory()) or psutil.Process().memory_info().rss  # macOS tells no more
 
 
 def _forget_peak() -> None:

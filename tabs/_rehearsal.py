@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 import gradio as gr
 
 from studio.config import RunConfig
+from studio.errors import StudioError
 from studio.inspector import Progress
 from studio.pace import Trial
 from studio.rehearsal import Rehearsal, Suited, size
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, meter, said
+from tabs._shared import HEARD, QUIET, Page, escaped, meter, said
 
 CANCELLED = '<p class="muted">Cancelled.</p>'
-_BUSY, _IDLE = gr.update(interactive=False), gr.update(interactive=True)  # a component would stand in the page
 Batch = tuple[int, int]  # rows at a time, batches an update
 
 
@@ -32,6 +33,16 @@ class Offer:
     told: gr.HTML
     take: gr.Button
     undo: gr.Button
+    outcome: gr.State  # Outcome or None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What was told last, of which config, and the batch to take instead of its own; None: none other."""
+
+    config: RunConfig
+    html: str
+    batch: Batch | None
 
 
 def draw() -> Offer:
@@ -51,29 +62,67 @@ def draw() -> Offer:
         with gr.Row(elem_classes="tools"):
             take = gr.Button("Take this batch", size="sm", variant="primary", visible=False, elem_id="rehearsal-take")
             undo = gr.Button("Undo", size="sm", visible=False, elem_id="rehearsal-undo")
-    return Offer(once, suit, cancel, larger, told, take, undo)
+    return Offer(once, suit, cancel, larger, told, take, undo, gr.State(None))
 
 
 def connect(page: Page, offer: Offer, fields: list[Any], read: Callable[[Sequence[Any]], RunConfig]) -> None:
     """Let the buttons act on the form, whose values `read` makes a config of."""
-    proposed, former = gr.State(None), gr.State(None)
-    shown = [offer.told, proposed, offer.once, offer.suit, offer.cancel, offer.take]
+    token = gr.State(None)  # what Cancel ends: this browser's own asking
+    shown = [offer.told, offer.outcome, token, offer.once, offer.suit, offer.cancel, offer.take, offer.undo]
 
     def once(*raw: Any) -> Iterator[Any]:
-        yield from _framed((html, None) for html in rehearsed(page, read(raw)))
+        config, name = read(raw), uuid4().hex
+        yield from _framed(config, name, ((html, None) for html in rehearsed(page, config, name)))
 
     def suit(larger: bool, *raw: Any) -> Iterator[Any]:
-        yield from _framed(suited(page, read(raw), larger=larger))
+        config, name = read(raw), uuid4().hex
+        yield from _framed(config, name, suited(page, config, name, larger=larger))
 
-    def take(batch: Batch, *raw: Any) -> Any:
-        config = read(raw)
-        return with_batch(config, batch).to_dict(), config.to_dict(), gr.Button(visible=False), gr.Button(visible=True)
+    def follow(outcome: Outcome | None, *raw: Any) -> Any:
+        return following(outcome, readable(read, raw))
 
-    offer.once.click(said(once), fields, shown, **HEARD)
-    offer.suit.click(said(suit), [offer.larger, *fields], shown, **HEARD)
-    offer.cancel.click(page.rehearser.cancel, None, None, **QUIET)
-    offer.take.click(said(take), [proposed, *fields], [page.wanted, former, offer.take, offer.undo], **PRIVATE)
-    offer.undo.click(lambda before: (before, gr.Button(visible=False)), former, [page.wanted, offer.undo], **PRIVATE)
+    def take(outcome: Outcome, *raw: Any) -> Any:
+        return outcome.batch and with_batch(read(raw), outcome.batch).to_dict()
+
+    def undo(outcome: Outcome, *raw: Any) -> Any:
+        return with_batch(read(raw), batch_of(outcome.config)).to_dict()
+
+    about = [offer.outcome, *fields]
+    for asked in (
+        offer.once.click(said(once), fields, shown, **HEARD),
+        offer.suit.click(said(suit), [offer.larger, *fields], shown, **HEARD),
+    ):
+        asked.then(follow, about, [offer.told, offer.take, offer.undo], **QUIET)  # the form may have changed meanwhile
+    offer.cancel.click(page.rehearser.cancel, token, None, **QUIET)
+    offer.take.click(said(take), about, page.wanted, **HEARD)
+    offer.undo.click(said(undo), about, page.wanted, **HEARD)
+
+
+def following(outcome: Outcome | None, config: RunConfig | None) -> Any:
+    """`told`, `take` and `undo` where the form says `config`: an outcome is seen beside what it is about only."""
+    if outcome is None:
+        return [gr.skip()] * 3
+    same = config is not None and config.to_dict() == outcome.config.to_dict()
+    taken = with_batch(outcome.config, outcome.batch) if outcome.batch else None
+    took = config is not None and taken is not None and config.to_dict() == taken.to_dict()
+    return (
+        outcome.html if same or took else "",
+        gr.Button(visible=same and outcome.batch is not None),
+        gr.Button(visible=took and not same),
+    )
+
+
+def readable(read: Callable[[Sequence[Any]], RunConfig], raw: Sequence[Any]) -> RunConfig | None:
+    """None where the form says what no run could be."""
+    try:
+        return read(raw)
+    except StudioError:
+        return None
+
+
+def batch_of(config: RunConfig) -> Batch:
+    """As the form says it."""
+    return config.training.per_device_train_batch_size, config.training.gradient_accumulation_steps
 
 
 def with_batch(config: RunConfig, batch: Batch) -> RunConfig:
@@ -83,28 +132,27 @@ def with_batch(config: RunConfig, batch: Batch) -> RunConfig:
     return config.model_copy(update={"training": config.training.model_copy(update=changed)})
 
 
-def _framed(told: Iterator[tuple[str, Batch | None]]) -> Iterator[Any]:
-    """What is told, and the buttons as they are meanwhile and afterwards."""
+def _framed(config: RunConfig, token: str, told: Iterator[tuple[str, Batch | None]]) -> Iterator[Any]:
+    """What is told, and the buttons as they are meanwhile and afterwards; an outcome last."""
 
     def buttons(*, busy: bool) -> tuple[Any, ...]:
-        ask = gr.Button(interactive=not busy)
-        return ask, ask, gr.Button(visible=busy), gr.Button(visible=batch is not None and not busy)
+        ask, off = gr.Button(interactive=not busy), gr.Button(visible=False)
+        return ask, ask, gr.Button(visible=busy), off, off
 
-    html, batch = meter(0, "Starting", 0), None
+    last: tuple[str, Batch | None] = ("", None)
     try:
-        yield html, None, *buttons(busy=True)
-        for html, batch in told:
-            yield html, batch, *([gr.skip()] * 4)
+        for number, last in enumerate(told):
+            yield last[0], None, token, *([gr.skip()] * 5 if number else buttons(busy=True))
     except Exception:
-        yield "", None, *buttons(busy=False)
+        yield "", None, None, *buttons(busy=False)
         raise
-    yield html, batch, *buttons(busy=False)
+    yield last[0], Outcome(config, *last), None, *buttons(busy=False)
 
 
-def rehearsed(page: Page, config: RunConfig) -> Iterator[str]:
+def rehearsed(page: Page, config: RunConfig, token: str) -> Iterator[str]:
     """How far it is, then what the run will take, as HTML. Raises StudioError."""
     html, progress = CANCELLED, _Meter()
-    with closing(page.rehearser.rehearse(config)) as replies:  # pyright: ignore[reportArgumentType]
+    with closing(page.rehearser.rehearse(config, token=token)) as replies:  # pyright: ignore[reportArgumentType]
         for reply in replies:
             if isinstance(reply, Rehearsal):
                 html = f'<p class="ready">{escaped(reply.sentence())}</p>'
@@ -113,11 +161,11 @@ def rehearsed(page: Page, config: RunConfig) -> Iterator[str]:
     yield html
 
 
-def suited(page: Page, config: RunConfig, *, larger: bool) -> Iterator[tuple[str, Batch | None]]:
+def suited(page: Page, config: RunConfig, token: str, *, larger: bool) -> Iterator[tuple[str, Batch | None]]:
     """How far it is, with the batches tried so far; then the one to take. Raises StudioError."""
     trials: list[Trial] = []
     outcome, progress = None, _Meter()
-    with closing(page.rehearser.suit(config, larger=larger)) as replies:  # pyright: ignore[reportArgumentType]
+    with closing(page.rehearser.suit(config, larger=larger, token=token)) as replies:  # pyright: ignore[reportArgumentType]
         for reply in replies:
             if isinstance(reply, Suited):
                 outcome = reply
@@ -129,8 +177,7 @@ def suited(page: Page, config: RunConfig, *, larger: bool) -> Iterator[tuple[str
         yield CANCELLED + _table(trials, None), None
         return
     batch = (outcome.rows, outcome.accumulation)
-    training = config.training
-    same = batch == (training.per_device_train_batch_size, training.gradient_accumulation_steps)
+    same = batch == batch_of(config)
     already = " That is what the form says already." if same else ""
     told = f'<p class="ready">{escaped(outcome.sentence() + already)}</p>'
     yield told + _table(trials, outcome.rows), None if same else batch

@@ -167,7 +167,7 @@ def _draw_plan(page: Page) -> Told:
 def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
     """The plan follows whatever changes in the form, and the form what is chosen in other tabs."""
 
-    def plan(applied: dict[str, Any] | None, *raw: Any) -> Any:
+    def plan(applied: dict[str, Any] | None, outcome: _rehearsal.Outcome | None, *raw: Any) -> Any:
         structure, method = asked.looked_at(raw, page.workspace)
         config, refused = None, None
         try:
@@ -191,6 +191,7 @@ def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
             gr.Button(interactive=refused is None),
             config.to_yaml() if config and not refused else gr.skip(),
             drawn,
+            *_rehearsal.following(outcome, config),
         )
 
     def arrive(wanted: str, current: str) -> Any:
@@ -199,9 +200,11 @@ def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
         chosen = next((each for each in (wanted, current) if each in known), known[0])
         return gr.Dropdown(choices, value=chosen), "", gr.Dropdown(_old_choices(page.workspace))
 
-    fields, source = [told.applied, *asked.fields], asked.source
+    offer = told.rehearsal
+    fields, source = [told.applied, offer.outcome, *asked.fields], asked.source
     steps = [told.fit, told.steps, told.apply, told.undo]
     planned = [told.verdict, told.memory, *steps, told.start, told.yaml, asked.layers]
+    planned += [offer.told, offer.take, offer.undo]
     gr.on([asked.model.change, source.change], plan, fields, planned, **QUIET, trigger_mode="always_last")
     asked.form.on_change(plan, fields, planned)
     arrived = tab.select(arrive, [page.source, source], [source, page.source, asked.old], **QUIET)

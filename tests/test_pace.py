@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from studio.pace import Found, Span, Step, Trial, duration, foretell, largest, settled, sizes_for
+from studio.pace import Found, Span, Step, Trial, duration, end_of_sizes, foretell, largest, settled, sizes_for
 
 
 def test_time_is_what_a_step_takes_and_what_its_tokens_take() -> None:
@@ -94,6 +94,13 @@ def test_it_stops_growing_where_that_makes_nothing_faster() -> None:
     assert asked == [1, 2, 4, 8]
     assert found.best is not None
     assert (found.best.rows, found.why) == (4, "speed")
+
+
+def test_why_no_larger_sizes_are_there() -> None:
+    assert end_of_sizes(8, 300) == "update"
+    assert end_of_sizes(8, 5) == "data"
+    assert end_of_sizes(8, 300, larger=True) == "data"
+    assert end_of_sizes(8, 5_000, larger=True) == end_of_sizes(4_000, 5_000) == "most"
 
 
 def test_only_what_divides_is_tried_where_updates_must_stay_as_they_are() -> None:

@@ -22,7 +22,7 @@ from studio.config import RunConfig
 from studio.errors import RunError, StudioError, explain
 from studio.inspector import Progress
 from studio.pace import Found, Span, Trial
-from studio.rehearsal import Rehearsal, Rehearser, Suited
+from studio.rehearsal import Rehearsal, Rehearser, Suited, device_now
 from studio.stage import Stage, drawn
 from studio.training.batching import EpochSampler
 from studio.workspace import RunFolder, Workspace
@@ -58,28 +58,26 @@ def stage(workspace: Workspace, tmp_path: Path) -> Callable[[RunConfig], Stage]:
     """What the process makes ready, here."""
 
     def make(config: RunConfig) -> Stage:
-        folder = RunFolder(tmp_path / "private")
-        folder.path.mkdir()
-        config.settled().save(folder.config)
-        return Stage(folder, workspace, 10**12, Listening())
+        return Stage(RunFolder(saved(config, tmp_path / "private")), workspace, 10**12, Listening())
 
     return make
+
+
+def saved(config: RunConfig, folder: Path) -> Path:
+    folder.mkdir()
+    config.settled().save(RunFolder(folder).config)
+    return folder
 
 
 # -- in a process of its own ------------------------------------------------------------------------
 
 
-def test_it_waits_for_a_run_then_tells_what_another_will_take_and_leaves_nothing(
+def test_it_tells_what_a_run_will_take_and_leaves_nothing(
     rehearser: Rehearser, workspace: Workspace, tiny_config: Config
 ) -> None:
     config = tiny_config()
     before = config.to_dict()
-    replies = rehearser.rehearse(config)
-    with filelock.FileLock(str(workspace.device_lock)):  # as a run that trains holds it
-        first = next(replies)
-        assert isinstance(first, Progress)
-        assert first.doing == "Waiting for another run"
-    *progress, told = replies
+    *progress, told = rehearser.rehearse(config)
     assert isinstance(told, Rehearsal)
     assert {each.doing for each in progress if isinstance(each, Progress)} >= {
         "Preparing data",
@@ -96,6 +94,22 @@ def test_it_waits_for_a_run_then_tells_what_another_will_take_and_leaves_nothing
     assert not list(workspace.cache.glob("rehearsal-*"))
     assert rehearser.child.pid is None  # its memory is free again
     assert config.to_dict() == before
+
+
+def test_while_a_run_trains_it_is_refused_and_nobody_waits(
+    rehearser: Rehearser, workspace: Workspace, tiny_config: Config, tmp_path: Path
+) -> None:
+    with filelock.FileLock(str(workspace.device_lock)):  # as a run that trains holds it
+        for replies in (rehearser.rehearse(tiny_config()), rehearser.suit(tiny_config())):
+            with pytest.raises(RunError, match="A run is training"):
+                list(replies)
+        assert rehearser.child.pid is None
+        with pytest.raises(RunError, match="A run is training"):  # one that began while the process started
+            Stage(RunFolder(saved(tiny_config(), tmp_path / "private")), workspace, 10**12, Listening())
+    with device_now(workspace), pytest.raises(filelock.Timeout):
+        filelock.FileLock(str(workspace.device_lock)).acquire(timeout=0)
+    with device_now(workspace):  # given back
+        pass
 
 
 def test_what_a_run_would_refuse_is_refused(rehearser: Rehearser, tiny_config: Config) -> None:
@@ -174,18 +188,30 @@ def test_a_process_that_is_killed_over_a_batch_counts_as_one_that_does_not_fit(
 
 
 def test_cancelling_ends_it_whatever_it_is_about(dying: Rehearser, workspace: Workspace, tiny_config: Config) -> None:
-    replies = dying.suit(tiny_config(training={"per_device_train_batch_size": 3}), limit=10**9)
+    replies = dying.suit(tiny_config(training={"per_device_train_batch_size": 3}), limit=10**9, token="mine")
     while not isinstance(next(replies), Trial):
         pass  # of one row
     next(replies)  # three rows, over which it takes for ever
     with pytest.raises(RunError, match="Another run is being rehearsed"):
-        next(dying.rehearse(tiny_config()))
-    threading.Timer(0.2, dying.cancel).start()
+        next(dying.rehearse(tiny_config(), token="yours"))
+    dying.cancel("yours")
+    assert dying.child.pid is not None
+    threading.Timer(0.2, dying.cancel, ["mine"]).start()
     asked = time.monotonic()
     assert list(replies) == []
     assert time.monotonic() - asked < 10
     assert dying.child.pid is None
     assert not list(workspace.cache.glob("rehearsal-*"))
+
+
+def test_a_cancel_before_there_is_a_process_is_not_lost(dying: Rehearser, tiny_config: Config) -> None:
+    replies = dying.suit(tiny_config(), limit=10**9, token="mine")
+    next(replies)
+    dying.cancel("mine")
+    assert list(replies) == []
+    assert dying.child.pid is None
+    *_, outcome = dying.suit(tiny_config(), limit=10**9, token="next")
+    assert isinstance(outcome, Suited)
 
 
 def test_where_larger_updates_are_welcome_more_sizes_are_tried(dying: Rehearser, tiny_config: Config) -> None:
@@ -241,37 +267,62 @@ def test_runs_of_many_kinds_are_rehearsed(
     assert told["peak"] > 0
 
 
+def test_a_batch_that_took_more_than_it_may_does_not_fit_even_if_nothing_failed(
+    stage: Callable[[RunConfig], Stage], tiny_config: Config
+) -> None:
+    ready = stage(tiny_config())
+    assert ready.trial(1).fits
+    ready.limit = 10**6
+    over = ready.trial(1)
+    assert not over.fits
+    assert over.memory > 10**6
+
+
 # -- the page ---------------------------------------------------------------------------------------
 
 
 def test_the_page_shows_it_and_takes_the_batch(dying: Rehearser, tiny_config: Config) -> None:
     page: Any = SimpleNamespace(rehearser=dying)
     config = tiny_config(training={"per_device_train_batch_size": 8})
-    *_, (html, batch) = _rehearsal.suited(page, config, larger=False)
+    *_, (html, batch) = _rehearsal.suited(page, config, "mine", larger=False)
     assert batch is not None
     assert batch == (2, 4)
     assert "does not fit" in html
     taken = _rehearsal.with_batch(config, batch).training
     assert (taken.per_device_train_batch_size, taken.gradient_accumulation_steps) == (2, 4)
-    *_, (html, again) = _rehearsal.suited(page, _rehearsal.with_batch(config, batch), larger=False)
+    *_, (html, again) = _rehearsal.suited(page, _rehearsal.with_batch(config, batch), "mine", larger=False)
     assert again is None
     assert "what the form says already" in html
 
 
 def test_after_a_fault_the_buttons_are_there_again(dying: Rehearser, tiny_config: Config) -> None:
     page: Any = SimpleNamespace(rehearser=dying)
-    seen = []
+    seen, config = [], tiny_config()
+    told = ((html, None) for html in _rehearsal.rehearsed(page, config, "mine"))
     with pytest.raises(Died):
-        seen.extend(_rehearsal._framed((html, None) for html in _rehearsal.rehearsed(page, tiny_config())))
-    html, batch, once, suit, cancel, take = seen[-1]
-    assert (html, batch, once.interactive, suit.interactive, cancel.visible, take.visible) == (
-        "",
-        None,
-        True,
-        True,
-        False,
-        False,
-    )
+        seen.extend(_rehearsal._framed(config, "mine", told))
+    assert seen[0][2] == "mine"  # what Cancel, which appears then, will name
+    assert seen[0][5].visible
+    html, outcome, token, once, suit, cancel, take, undo = seen[-1]
+    assert (html, outcome, token) == ("", None, None)
+    assert (once.interactive, suit.interactive) == (True, True)
+    assert (cancel.visible, take.visible, undo.visible) == (False, False, False)
+
+
+def test_an_outcome_is_seen_beside_the_form_it_belongs_to(tiny_config: Config) -> None:
+    asked, other = tiny_config(training={"per_device_train_batch_size": 8}), tiny_config(method="dora")
+
+    def seen(config: RunConfig | None, batch: tuple[int, int] | None = (2, 4)) -> tuple[str, bool, bool]:
+        html, take, undo = _rehearsal.following(_rehearsal.Outcome(asked, "fast", batch), config)
+        return html, take.visible, undo.visible
+
+    taken = _rehearsal.with_batch(asked, (2, 4))
+    assert seen(asked) == ("fast", True, False)
+    assert seen(taken) == ("fast", False, True)
+    assert seen(other) == seen(_rehearsal.with_batch(other, (2, 4))) == seen(None) == ("", False, False)
+    assert seen(asked, None) == ("fast", False, False)
+    assert _rehearsal.with_batch(taken, _rehearsal.batch_of(asked)) == asked  # as undo does, the rest left alone
+    assert all(isinstance(each, dict) for each in _rehearsal.following(None, asked))  # nothing is touched
 
 
 @pytest.mark.parametrize(
@@ -292,5 +343,8 @@ def test_it_is_said_in_words(span: tuple[float, float, float], said: str) -> Non
 
 def test_what_stopped_the_growth_is_said() -> None:
     best = Trial(4, 900, 2_000_000_000, 2.0)
-    told = Suited(Found([best], best, "speed"), 4, 2, 10**10).sentence()
+    told = Suited(Found([best], best, "speed"), 4, 2, 10**10, "update").sentence()
     assert told.startswith("Batches of 4, 2 of them an update: 450 tokens/s at 2.0 GB; larger ones learn no more")
+    ends: dict[Any, str] = {"update": "what an update sees", "data": "have no rows", "most": "were not tried"}
+    for end, said in ends.items():
+        assert said in Suited(Found([best], best, "rows"), 4, 2, 10**10, end).sentence()
