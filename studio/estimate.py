@@ -20,7 +20,6 @@ ANSWERS_AT_ONCE = 8  # conversations that are answered together at a run's end
 USABLE = 0.8  # of free memory; a run that takes more of it is a tight one
 _FRAMEWORK = 650_000_000  # bytes of Python, torch and the libraries in a CPU's worker; measured
 _CONTEXT = 600_000_000  # bytes of a GPU that CUDA and its libraries take; not measured
-_USUAL_RANK = 16  # of methods that know how much learns only once the model is loaded: at most LoRA's
 
 
 @dataclass(frozen=True)
@@ -76,7 +75,10 @@ def needs(config: RunConfig, structure: Structure, batch: Batch, room: Room) -> 
     activations = tokens * _per_token(config, structure, flow, product)
     logits = _logits(config, structure, flow, product, tokens, room) if config.objective.writes else 0
     gradients = 4 * learns
-    passing = activations + logits
+    updates = method.kept_whole(structure, product)
+    if config.training.gradient_checkpointing:
+        updates //= flow.blocks  # one block at a time
+    passing = activations + updates + logits
     if config.training.gradient_accumulation_steps == 1:
         # They come while activations go: only what is beyond those is felt.
         gradients = max(0, gradients - passing)
@@ -109,8 +111,18 @@ def needs(config: RunConfig, structure: Structure, batch: Batch, room: Room) -> 
         Part(
             "Optimizer", optimizer_bytes(config) * learns, "Two averages of the gradient for each weight that learns."
         ),
+        Part(
+            "Penalty",
+            config.penalty.held * learns,
+            "Where each weight that learns started, and what else the penalty knows of it.",
+        ),
         Part("Gradients", gradients, "One number for each weight that learns, as far as activations left no room."),
         Part("Activations", activations, _why_activations(config, tokens)),
+        Part(
+            "Updates",
+            updates,
+            "What layers make of their learnt weights, kept for the backward pass however few the tokens.",
+        ),
         Part("Logits", logits, "Scores of the vocabulary, for a few tokens at a time, and their gradients."),
         Part("Answers", answers, "Keys and values of the answers at the end, where those take more than training."),
     ]
@@ -126,16 +138,16 @@ def formats(config: RunConfig, room: Room) -> tuple[int, int]:
 
 
 def learning(method: Method, structure: Structure) -> int:
-    """How many weights learn. Where only the loaded model tells: as many as LoRA's of the usual rank, at most."""
+    """How many weights learn. Where only the loaded model tells: what experts would add is left out."""
     told = method.trainable(structure)
     if told is not None:
         return told
     layers = structure.linear()
-    return _USUAL_RANK * sum(sum(layers[name]) for name in method.matched(structure) if name in layers)
+    return getattr(method, "r", 0) * sum(sum(layers[name]) for name in method.matched(structure) if name in layers)
 
 
 def _told(method: Method, structure: Structure) -> str:
-    return "" if method.trainable(structure) is not None else "At most about "
+    return "" if method.trainable(structure) is not None else "About "
 
 
 def _packed(method: Method, structure: Structure, flow: Flow) -> int:
@@ -189,9 +201,7 @@ def _answers(config: RunConfig, flow: Flow, product: int, longest: int) -> int:
         return 0
     rows = min(ANSWERS_AT_ONCE, config.training.answer_rows)
     tokens = rows * (longest + config.training.max_new_tokens)
-    attends = [each for each in flow.sublayers if each.attends]
-    remembered = sum(sum(each.readers.values()) - sum(each.last.values()) for each in attends)
-    return product * tokens * (max(0, remembered) + 3 * flow.widest) + 4 * rows * flow.vocabulary
+    return product * tokens * (flow.remembered + 3 * flow.widest) + 4 * rows * flow.vocabulary
 
 
 def adapter_bytes(method: Method, structure: Structure) -> int:

@@ -79,13 +79,13 @@ def _check_disk(workspace: Workspace, needed: int) -> None:
 
 
 def _check_memory(config: RunConfig, structure: Structure) -> None:
-    """Raise ConfigError where not even what stays in memory fits into all there is, whoever else uses it."""
+    """Raise ConfigError where what is needed whatever the rows does not fit into all there is, whoever else uses it."""
     room = machine.room()
-    if (held := needs(config, structure, NO_ROWS, room).total) > room.total:
+    if (least := needs(config, structure, NO_ROWS, room).total) > room.total:
         where = "GPU has" if room.gpu else "machine has"
         raise ConfigError(
-            f"{config.method.title} on this model holds {held / 1e9:.1f} GB before it sees a row, and this {where} "
-            f"{room.total / 1e9:.1f} GB.",
+            f"{config.method.title} on this model needs {least / 1e9:.1f} GB even for the shortest row, and this "
+            f"{where} {room.total / 1e9:.1f} GB.",
             remedy="Press 'Make it fit' in the Train tab, or choose a smaller model.",
         )
 

@@ -49,6 +49,7 @@ class Method(Entry):
     # with autograd's hooks on saved tensors, as `studio.estimate` needs them.
     kept_inputs: ClassVar[float] = 1
     kept_outputs: ClassVar[float] = 0
+    kept_weights: ClassVar[float] = 0  # the same for each weight of those layers, whatever the tokens
 
     def quantization(self, dtype: Any = "auto") -> Any | None:
         """The transformers quantization config the base is loaded with, to compute in `dtype`; None: as it is."""
@@ -74,6 +75,13 @@ class Method(Entry):
         """Numbers a token that a backward pass needs beside those it needs of frozen layers, all blocks together."""
         flow, layers = Flow(structure), self.matched(structure)
         return self.kept_inputs * flow.inputs(layers) + self.kept_outputs * flow.outputs(layers)
+
+    def kept_whole(self, structure: Structure, product: int) -> int:
+        """Bytes that a backward pass needs whatever the tokens; `product` is a number's in matrix products."""
+        if not self.kept_weights:
+            return 0
+        layers = structure.linear()
+        return round(product * self.kept_weights * sum(prod(layers[name]) for name in self.matched(structure)))
 
     def first_block(self, structure: Structure) -> int:
         """The first block through which anything is computed backwards."""

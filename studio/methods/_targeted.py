@@ -7,6 +7,7 @@ from typing import Any
 from studio.errors import ConfigError
 from studio.methods import Method, task_type
 from studio.methods._layers import ALL_LINEAR, Layers, chosen_layers, linear_layers
+from studio.models.flow import Flow
 from studio.models.structure import Structure
 from studio.settings import setting
 
@@ -31,6 +32,13 @@ class Targeted(Method):
 
     def check_layers(self, layers: Layers) -> None:
         """Raise ConfigError where the settings do not fit the chosen `layers`."""
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        """How many weights learn beside the chosen `layers`."""
+        raise NotImplementedError
+
+    def trainable(self, structure: Structure) -> int | None:
+        return self.count(chosen_layers(self.target_modules, structure.linear()), Flow(structure))
 
     def check(self, structure: Structure) -> None:
         self.check_layers(chosen_layers(self.target_modules, structure.linear()))

@@ -8,6 +8,7 @@ from studio.errors import ConfigError
 from studio.methods import Part
 from studio.methods._layers import Layers, check_rank
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 _FEWEST_STEPS = 4  # below, there is no time to find out what matters
@@ -80,6 +81,9 @@ class Adalora(Targeted):
         help="How much is added to the loss for parts of the update that say the same twice.",
         source="Zhang et al. 2023, arXiv:2303.10512, equation 4",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return self.init_r * sum(sum(shape) + 1 for shape in layers.values())
 
     def check_layers(self, layers: Layers) -> None:
         if self.init_r <= self.target_r:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, ClassVar
 
 from studio.methods._layers import Layers, check_divides, shared_divisor
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -35,6 +37,9 @@ class C3a(Targeted):
         "Empty: the largest that does.",
         source="Chen et al. 2024, arXiv:2407.19342, section 3.3",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return sum(map(prod, layers.values())) // (self.block_size or shared_divisor(layers))
 
     def check_layers(self, layers: Layers) -> None:
         if self.block_size is not None:

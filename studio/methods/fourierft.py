@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from studio.methods._layers import Layers, check_fits
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -26,6 +27,7 @@ class Fourierft(Targeted):
     learning_rate: ClassVar[float] = 3e-3
     kept_inputs: ClassVar[float] = 0
     kept_outputs: ClassVar[float] = 1
+    kept_weights: ClassVar[float] = 1
 
     n_frequency: int = setting(
         1000,
@@ -44,6 +46,9 @@ class Fourierft(Targeted):
         help="What the update is multiplied by.",
         source="Gao et al. 2024, arXiv:2405.03003, table 8",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return self.n_frequency * len(layers)
 
     def check_layers(self, layers: Layers) -> None:
         check_fits("Frequencies", lambda one, other: self.n_frequency, layers)

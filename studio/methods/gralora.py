@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from studio.errors import ConfigError
 from studio.methods._layers import Layers, check_divides, check_rank
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -49,6 +50,9 @@ class Gralora(Targeted):
         help="Along each side of a weight. 2 up to rank 32, 4 above.",
         source="Jung et al. 2025, arXiv:2505.20355, section 4",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return self.r * sum(map(sum, layers.values()))
 
     def check_layers(self, layers: Layers) -> None:
         if self.r % self.gralora_k:

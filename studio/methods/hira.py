@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from studio.methods._layers import Layers, check_rank
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -22,6 +23,7 @@ class Hira(Targeted):
     when: ClassVar[str] = "On harder tasks, such as reasoning, where LoRA's rank is too low."
     cost: ClassVar[str] = "About twice LoRA's time, as each update is built whole; twice its room on disk."
     learning_rate: ClassVar[float] = 3e-3
+    kept_weights: ClassVar[float] = 1
 
     r: int = setting(
         32,
@@ -31,6 +33,9 @@ class Hira(Targeted):
         help="Of the two factors. The adapter's memory grows linearly with it.",
         source="Huang et al. 2025, section 4",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return self.r * sum(map(sum, layers.values()))
 
     def check_layers(self, layers: Layers) -> None:
         check_rank(self.r, layers)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from studio.methods._layers import Layers
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 
 
 class Ia3(Targeted):
@@ -24,6 +25,9 @@ class Ia3(Targeted):
     learning_rate: ClassVar[float] = 1e-2
     kept_inputs: ClassVar[float] = 0
     kept_outputs: ClassVar[float] = 1
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return flow.outputs(layers)
 
     def peft_config(self, layers: Layers, steps: int) -> Any:
         from peft import IA3Config

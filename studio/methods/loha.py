@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from studio.methods._layers import Layers, check_rank
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -21,6 +22,7 @@ class Loha(Targeted):
     when: ClassVar[str] = "When LoRA of the same size seems too narrow; best known from image models."
     cost: ClassVar[str] = "Two to three times LoRA's time, as each update is built whole; LoRA's room on disk."
     learning_rate: ClassVar[float] = 3e-3
+    kept_weights: ClassVar[float] = 1
 
     r: int = setting(
         8,
@@ -38,6 +40,9 @@ class Loha(Targeted):
         help="How strongly the adapter speaks: its output is multiplied by alpha / rank.",
         source="Yeh et al. 2023, arXiv:2309.14859, section 3",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return 2 * self.r * sum(map(sum, layers.values()))
 
     def check_layers(self, layers: Layers) -> None:
         check_rank(self.r, layers)

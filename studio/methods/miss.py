@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from studio.methods._layers import Layers, check_rank
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -32,6 +33,9 @@ class Miss(Targeted):
         help="Rows of the matrix. The adapter's memory grows linearly with it.",
         source="Kang and Yin 2024, arXiv:2409.15371, section 3",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return self.r * flow.outputs(layers)
 
     def check_layers(self, layers: Layers) -> None:
         check_rank(self.r, layers)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from studio.methods._layers import Layers, check_divides
+from studio.methods._layers import Layers, check_divides, chosen_layers
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
+from studio.models.structure import Structure
 from studio.settings import setting
 
 
@@ -34,6 +36,13 @@ class Oft(Targeted):
         "every adapted layer's widths.",
         source="Qiu et al. 2023, arXiv:2306.07280, section 3.3",
     )
+
+    def kept_whole(self, structure: Structure, product: int) -> int:
+        """See Method. Of each rotation, as large as two of its weights that learn, some powers in float32; measured."""
+        return 30 * self.count(chosen_layers(self.target_modules, structure.linear()), Flow(structure))
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return flow.inputs(layers, shared=False) * (self.oft_block_size - 1) // 2
 
     def check_layers(self, layers: Layers) -> None:
         check_divides("Block size", self.oft_block_size, layers)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from studio.methods._prompts import Prompted
+from studio.models.flow import Flow
+from studio.models.structure import Structure
 from studio.settings import setting
 
 
@@ -40,6 +42,14 @@ class Prefix(Prompted):
         help="Of that network's hidden layer; it is left behind once the training is done.",
         source="Li and Liang 2021, arXiv:2101.00190, section 4.3",
     )
+
+    def trainable(self, structure: Structure) -> int:
+        """See Method: keys and values, or what a network of two layers with biases makes them from."""
+        remembered = Flow(structure).remembered
+        if not self.prefix_projection:
+            return self.num_virtual_tokens * remembered
+        width, narrow = remembered // (2 * max(1, len(structure.blocks()))), self.encoder_hidden_size
+        return (self.num_virtual_tokens + narrow) * width + narrow + (narrow + 1) * remembered
 
     def peft_config(self) -> Any:
         from peft import PrefixTuningConfig

@@ -6,6 +6,8 @@ from typing import Any, ClassVar
 
 from studio.errors import ConfigError
 from studio.methods._prompts import Prompted
+from studio.models.flow import Flow
+from studio.models.structure import Structure
 from studio.settings import setting
 
 
@@ -31,6 +33,9 @@ class Prompt(Prompted):
         "Empty: tokens drawn at random.",
         source="Lester et al. 2021, arXiv:2104.08691, section 3.2",
     )
+
+    def trainable(self, structure: Structure) -> int:
+        return self.num_virtual_tokens * Flow(structure).hidden
 
     def peft_config(self) -> Any:
         from peft import PromptTuningConfig

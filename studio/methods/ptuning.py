@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from studio.methods._prompts import Prompted
+from studio.models.flow import Flow
+from studio.models.structure import Structure
 from studio.settings import setting
 
 
@@ -29,6 +31,11 @@ class Ptuning(Prompted):
         help="Of its hidden layers.",
         source="Liu et al. 2021, arXiv:2103.10385, section 2.2",
     )
+
+    def trainable(self, structure: Structure) -> int:
+        """See Method: the prompt, and a network of three layers with biases."""
+        width, narrow = Flow(structure).hidden, self.encoder_hidden_size
+        return self.num_virtual_tokens * width + narrow * (2 * width + narrow + 2) + width
 
     def peft_config(self) -> Any:
         from peft import PromptEncoderConfig

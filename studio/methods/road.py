@@ -6,6 +6,7 @@ from typing import Any, ClassVar, Literal
 
 from studio.methods._layers import Layers, check_divides
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -42,6 +43,9 @@ class Road(Targeted):
         help="Which outputs make a pair: those half a group apart. It changes speed, hardly what is learnt.",
         source="Liao et al. 2024, arXiv:2409.00119, section 3",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return int(self.variant.removeprefix("road_")) * flow.outputs(layers)
 
     def check_layers(self, layers: Layers) -> None:
         check_divides("Group size", self.group_size, layers)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from studio.methods._layers import Layers, check_fits
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
 from studio.settings import setting
 
 
@@ -21,6 +22,7 @@ class Shira(Targeted):
     when: ClassVar[str] = "When several adapters are to be added onto one base: they rarely touch the same entries."
     cost: ClassVar[str] = "A fifth more time than LoRA; three times its room on disk."
     learning_rate: ClassVar[float] = 1e-3
+    kept_weights: ClassVar[float] = 1
 
     r: int = setting(
         16,
@@ -30,6 +32,9 @@ class Shira(Targeted):
         help="As many entries learn as a LoRA of this rank has weights.",
         source="Bhardwaj et al. 2024, arXiv:2406.13175, section 3",
     )
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return self.r * sum(map(sum, layers.values()))
 
     def check_layers(self, layers: Layers) -> None:
         check_fits("Rank of equal size", lambda one, other: self.r * (one + other), layers)

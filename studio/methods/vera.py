@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from studio.methods._layers import Layers
+from studio.methods._layers import Layers, chosen_layers
 from studio.methods._targeted import Targeted
+from studio.models.flow import Flow
+from studio.models.structure import Structure
 from studio.settings import setting
 
 
@@ -40,6 +42,14 @@ class Vera(Targeted):
         help="What d begins as. The paper found 0.1 and 1e-7 good, each on other tasks.",
         source="Kopiczko et al. 2023, arXiv:2310.11454, section 4.6",
     )
+
+    def kept_whole(self, structure: Structure, product: int) -> int:
+        """See Method. Each layer makes its own copy of its share of the matrices where products are not float32."""
+        layers = chosen_layers(self.target_modules, structure.linear())
+        return product * self.r * sum(map(sum, layers.values())) if product < 4 else 0
+
+    def count(self, layers: Layers, flow: Flow) -> int:
+        return self.r * len(layers) + flow.outputs(layers)
 
     def peft_config(self, layers: Layers, steps: int) -> Any:
         from peft import VeraConfig

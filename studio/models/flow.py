@@ -69,6 +69,12 @@ class Flow:
         )
 
     @property
+    def remembered(self) -> int:
+        """Keys and values of all blocks."""
+        attends = [each for each in self.sublayers if each.attends]
+        return max(0, sum(sum(each.readers.values()) - sum(each.last.values()) for each in attends))
+
+    @property
     def widest(self) -> int:
         """The most that the readers of one sublayer give."""
         return max((sum(each.readers.values()) for each in self.sublayers), default=self.hidden)

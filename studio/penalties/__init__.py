@@ -13,6 +13,7 @@ from studio.methods import Part
 class Penalty(Entry):
     """Base of all penalties."""
 
+    held: ClassVar[int] = 0  # bytes for each weight that learns, with what a backward pass through it keeps
     measures: ClassVar[str] = ""  # what it does with old data, for the progress; '': it needs none
 
     def rows(self) -> int:

@@ -25,6 +25,7 @@ class ElasticWeights(Penalty):
 
     title: ClassVar[str] = "Elastic weights (EWC)"
     about: ClassVar[str] = "Holds each weight the more, the more old data depends on it."
+    held: ClassVar[int] = 12  # where the weight started, its Fisher information, and how far it has moved
     measures: ClassVar[str] = "Measuring what old data needs"
 
     ewc_lambda: float = setting(

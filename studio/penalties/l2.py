@@ -20,6 +20,7 @@ class StartingPoint(Penalty):
 
     title: ClassVar[str] = "Near the start (L2-SP)"
     about: ClassVar[str] = "Holds all weights near where they started; needs no old data."
+    held: ClassVar[int] = 8  # where the weight started, and how far it has moved
 
     alpha: float = setting(
         0.01,

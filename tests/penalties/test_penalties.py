@@ -154,6 +154,31 @@ def test_less_is_forgotten_with_it(old_knowledge: dict[str, torch.Tensor], penal
     assert learnt[True] > 0.9 * learnt[False]
 
 
+@pytest.mark.parametrize("name", sorted(penalties()))
+def test_it_holds_as_much_as_it_tells(name: str) -> None:
+    model = tiny_model()
+    weights = list(model.parameters())
+    before = {weight.untyped_storage().data_ptr() for weight in weights}
+    penalty = penalties()[name]()
+    part = penalty.prepare(model, batches(OLD[:1]), loss_by(model))
+    kept: dict[int, Any] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.numel() > 1:
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()
+        return tensor
+
+    if part is not None:
+        held = [cell.cell_contents for cell in part.__closure__ or ()]  # pyright: ignore[reportFunctionMemberAccess]
+        for tensors in held:
+            for tensor in tensors.values() if isinstance(tensors, dict) else ():
+                keep(tensor)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            part(model)
+    found = sum(each.nbytes() for place, each in kept.items() if place not in before)
+    assert found == penalty.held * sum(weight.numel() for weight in weights)
+
+
 def trainer(tmp_path: Any, accumulation: int, prepared: Prepared, listener: Any) -> SupervisedTrainer:
     settings = TrainingSettings(
         max_steps=2,
