@@ -33,19 +33,34 @@ class Rows:
     trained: int  # rows that are not held out
     packed: bool  # joined end to end to blocks of the cut-off
     how: str  # where the lengths come from, to stand behind 'tokens'
+    replayed: np.ndarray  # as `lengths`, of old data that may be mixed in
+    replays_blocks: bool  # that is joined to blocks as well
 
     def batch(self, config: RunConfig) -> Batch:
-        """The longest rows together."""
+        """The longest rows together, old ones among them."""
         rows, cut_off = config.training.per_device_train_batch_size, config.objective.max_length
-        if self.packed:
+        if self.packed or self.replays_blocks:
             return Batch(rows, rows * cut_off, cut_off)
-        longest = sorted(self.lengths.clip(max=cut_off).tolist())[-rows:]
+        lengths = [*self.lengths.tolist(), *self.replayed.tolist()]
+        longest = sorted(min(each, cut_off) for each in lengths)[-rows:]
         return Batch(len(longest), sum(longest), max(longest, default=0))
 
     def tokens(self, config: RunConfig) -> float:
-        """Of one pass over what is learnt from."""
-        kept = self.lengths if self.packed else self.lengths.clip(max=config.objective.max_length)
-        return float(kept.mean()) * self.trained if len(kept) else 0.0
+        """Of one pass over what is learnt from, old data left out."""
+        return self._mean(self.lengths, config, self.packed) * self.trained
+
+    def count(self, config: RunConfig) -> int:
+        """Rows, or blocks, of one pass, and the old ones that are mixed in."""
+        cut_off, share = config.objective.max_length, config.old.replay_share
+        tokens = self.tokens(config)
+        new = max(1, round(tokens / cut_off)) if self.packed else self.trained
+        each = cut_off if self.replays_blocks else self._mean(self.replayed, config)
+        return new + (round(tokens * share / (1 - share) / each) if each else 0)
+
+    def _mean(self, lengths: np.ndarray, config: RunConfig, whole: bool = False) -> float:
+        """Tokens of a row."""
+        kept = lengths if whole else lengths.clip(max=config.objective.max_length)
+        return float(kept.mean()) if len(kept) else 0.0
 
 
 @dataclass(frozen=True)
@@ -70,7 +85,7 @@ def look_ahead(config: RunConfig, workspace: Workspace, room: Room, states: Sequ
         return None
     rows = rows_of(config, structure, workspace, states)
     batch = rows.batch(config)
-    blocks = max(1, round(rows.tokens(config) / config.objective.max_length)) if rows.packed else rows.trained
+    blocks = rows.count(config)
     steps = planned_steps(config.training, blocks)
     return Plan(
         needs=needs(config, structure, batch, room),
@@ -101,10 +116,28 @@ def rows_of(config: RunConfig, structure: Structure, workspace: Workspace, state
     opened = open_source(chosen.source, workspace, chosen.mapping(), chosen.version)
     lengths = tokens_of(opened.train.path, opened.mapping, Flow(structure).vocabulary)
     held_out = chosen.test_share + (chosen.validation_share if opened.validation is None else 0)
-    found = partial(Rows, trained=round(len(lengths) * (1 - held_out)), packed=config.objective.packs(opened.mapping))
+    replayed, joined = _replayed(config, Flow(structure).vocabulary, workspace)
+    found = partial(
+        Rows,
+        trained=round(len(lengths) * (1 - held_out)),
+        packed=config.objective.packs(opened.mapping),
+        replayed=replayed,
+        replays_blocks=joined,
+    )
     if len(lengths) and (mean := _counted(config, opened, states)):
         return found((lengths * (mean / lengths.mean())).round().astype("int64"), how="as an earlier run counted them")
     return found(lengths, how="guessed from their characters")
+
+
+def _replayed(config: RunConfig, vocabulary: int, workspace: Workspace) -> tuple[np.ndarray, bool]:
+    """(Guessed tokens of each row of the old data, whether those are joined to blocks); none where none is replayed."""
+    import numpy as np
+
+    old = config.old
+    if not (old.source.strip() and old.replay_share):
+        return np.zeros(0, dtype=np.int64), False
+    opened = open_source(old.source, workspace, old.mapping(), old.version)
+    return tokens_of(opened.train.path, opened.mapping, vocabulary), config.objective.packs(opened.mapping)
 
 
 def _counted(config: RunConfig, opened: Opened, states: Sequence[State]) -> float | None:
@@ -115,6 +148,7 @@ def _counted(config: RunConfig, opened: Opened, states: Sequence[State]) -> floa
         data, source = state.data, state.config.get("dataset", {})
         same = state.config.get("model") == config.model and source.get("version") == opened.version
         same = same and source.get("source") in (config.dataset.source, str(opened.path))
+        same = same and not state.config.get("old", {}).get("replay_share")  # its count holds old rows, too
         if same and data and data.train_rows and not data.truncated_rows and not data.skipped_rows:
             return data.tokens / data.train_rows
     return None
@@ -123,7 +157,7 @@ def _counted(config: RunConfig, opened: Opened, states: Sequence[State]) -> floa
 def _seconds(config: RunConfig, rows: Rows, blocks: int, steps: int, states: Sequence[State]) -> float | None:
     """By the tokens a second of the last run with the same model and method that took a few steps."""
     training = config.training
-    tokens = rows.tokens(config) / max(blocks, 1) * steps
+    tokens = rows.tokens(config) / (1 - config.old.replay_share) / max(blocks, 1) * steps
     tokens *= training.per_device_train_batch_size * training.gradient_accumulation_steps
     for state in states:
         same = (

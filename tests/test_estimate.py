@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from studio.models.flow import Flow
 from studio.models.machine import Room
 from studio.models.structure import Structure, llama_shapes
 from studio.models.tiny import tiny_shapes
-from studio.plan import look_ahead
+from studio.plan import Plan, look_ahead
 from studio.preflight import check
 from studio.store import State
 from studio.training.route import choose
@@ -247,6 +248,25 @@ def test_rows_are_measured_without_a_tokenizer(workspace: Workspace, tiny_config
     short = look_ahead(tiny_config(objective={"max_length": 16}), workspace, ROOM)
     assert short is not None
     assert short.batch.longest == 16
+
+
+def test_old_rows_that_are_replayed_may_be_the_longest(workspace: Workspace, tiny_config: Make, tmp_path: Path) -> None:
+    path = tmp_path / "old.jsonl"
+    rows = [{"prompt": "say", "completion": "o" * 47} for _ in range(40)]  # 50 letters and the template's 30
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    def plan(share: float) -> Plan:
+        training = {"per_device_train_batch_size": 4, "max_steps": None, "num_train_epochs": 1}
+        found = look_ahead(
+            tiny_config(old={"source": str(path), "replay_share": share}, training=training), workspace, ROOM
+        )
+        assert found is not None
+        return found
+
+    assert plan(0).batch.longest == 28 + 30
+    assert plan(0.5).batch == Batch(4, 4 * 80, 80)
+    # 32 new rows of about 57 tokens, and as many tokens of old rows
+    assert (plan(0).steps, plan(0.5).steps) == (8, 14)
 
 
 def test_an_earlier_run_tells_how_long_rows_are_and_how_fast_they_go(workspace: Workspace, tiny_config: Make) -> None:
