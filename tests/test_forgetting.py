@@ -18,6 +18,7 @@ from studio.models.tiny import tiny_tokenizer
 from studio.old_data import guard
 from studio.preflight import check
 from studio.store import wait_for_end
+from studio.training.batching import Rows, collate
 from studio.workspace import Workspace
 
 Make = Callable[..., RunConfig]
@@ -123,7 +124,8 @@ def test_the_share_is_one_of_all_training_tokens(
     assert abs(old_tokens - share * report.tokens) <= 64 + 1  # the longest row
     if share:
         assert any(f"{old_tokens / report.tokens:.1%} of the tokens" in note for note in found.prepared.notes)
-    assert report.trained_tokens == sum(label >= 0 for row in found.prepared.train for label in row.labels[1:])
+    learnt = [collate([row]) for row in Rows(found.prepared.train)]
+    assert report.trained_tokens == sum(int((batch["labels"] >= 0).sum()) for batch in learnt)
 
 
 def test_scored_rows_are_never_replayed_and_the_seed_decides(

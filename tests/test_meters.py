@@ -161,7 +161,7 @@ def test_a_run_gives_its_memory_back(jobs: Jobs, tiny_config: Make, rows_file: P
         time.sleep(0.05)
     assert wait_for_end(jobs.store, run_id, 10).status == end
     assert family
-    assert most > 50_000_000
+    assert most > (50_000_000 if end == "done" else 10_000_000)  # one that fails at once imports little
     wait_until(lambda: not any(each.is_running() for each in family), 20)
     wait_until(lambda: not jobs.processes()["run"], 20)
     own = meters.read().own
