@@ -26,7 +26,7 @@ NEEDED = 660_000_000  # bytes: what tiny runs take, libraries included, with lit
 @pytest.fixture
 def page(browser: Browser, workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Page]:
     """A studio within this process, so that its machine can be made small."""
-    monkeypatch.setattr(machine, "room", lambda: Room(gpu=False, free=round(NEEDED / 0.8), total=10**9, halves=True))
+    monkeypatch.setattr(machine, "room", lambda *_: Room(gpu=False, free=round(NEEDED / 0.8), total=10**9, halves=True))
     listener = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(uvicorn.Config(make_app(workspace, keep_warm=False), log_level="warning"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
