@@ -21,11 +21,11 @@ from studio.child import Reply, serve
 from studio.data.tokenised import lengths_of
 from studio.errors import ran_out_of_memory
 from studio.events import Event, Phase
+from studio.job import Job, StopAsked, peak_memory
 from studio.pace import Step, Trial, duration
 from studio.rehearsal import device_now, too_long
 from studio.training.batching import Rows
 from studio.training.trainer import EVALUATIONS, planned_steps
-from studio.worker import Job, StopAsked, peak_memory
 from studio.workspace import RunFolder, Workspace
 
 _LOOKED_AT = 2_000_000  # rows whose order in the run is worked out; what comes later is taken to be like them

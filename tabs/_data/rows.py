@@ -50,17 +50,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
         value = gr.Textbox(label="this", elem_id="rows-value", min_width=110)
         length = gr.Checkbox(False, label="Sort by length", elem_id="rows-by-length", min_width=120)
         clear = gr.Button("Show all", size="sm", elem_id="rows-clear")
-    with gr.Row(elem_classes="tools"):
-        names = ["Add row", "Duplicate", "Delete", "Undo", "Redo", "Save version"]
-        tools = {
-            name: gr.Button(
-                name,
-                size="sm",
-                elem_id=f"rows-{name.split()[0].lower()}",
-                variant="primary" if "Save" in name else "secondary",
-            )
-            for name in names
-        }
+    tools = _draw_tools()
     unsaved = gr.HTML("", apply_default_css=False, elem_id="rows-unsaved")
     with gr.Row():
         with gr.Column(scale=3, min_width=340):
@@ -117,6 +107,21 @@ def build(bench: Bench, part: gr.Tab) -> None:
         replacing.build(bench, looking)
     with gr.Accordion("Ask in SQL", open=False):
         asking.build(bench)
+
+
+def _draw_tools() -> dict[str, gr.Button]:
+    """What is done to rows, by its name."""
+    with gr.Row(elem_classes="tools"):
+        names = ["Add row", "Duplicate", "Delete", "Undo", "Redo", "Save version"]
+        return {
+            name: gr.Button(
+                name,
+                size="sm",
+                elem_id=f"rows-{name.split()[0].lower()}",
+                variant="primary" if "Save" in name else "secondary",
+            )
+            for name in names
+        }
 
 
 # -- the table ---------------------------------------------------------------------------------------
