@@ -2,8 +2,9 @@
 // It pulls what is new since its last look and adds it to the plots, so zoom, hover and hidden curves stay.
 const POLL_MS = 1000;
 const MOST_POINTS = 3000; // of a curve in the page; beyond, it asks for a thinned one again
+const SILENT_SECONDS = 60;
 const STEPS = ["Queued", "Preparing", "Training", "Comparing", "Done"];
-const PLACE = { queued: 0, preparing: 1, training: 2, finishing: 3, done: 4 };
+const PLACE = { queued: 0, preparing: 1, training: 2, pausing: 2, paused: 2, finishing: 3, done: 4 };
 const REMEMBERED = "finetune-studio-curves"; // in localStorage: how the loss is drawn
 
 const root = element.querySelector(".live");
@@ -153,19 +154,26 @@ function action(text, name, className) {
     // Not through Gradio: its session is gone after a server's restart, and a stop must work then as well.
     node.disabled = true;
     const again = () => { node.disabled = false; };
-    fetch(address(`runs/${encodeURIComponent(run)}/${name}`), { method: "POST" }).then(() => setTimeout(again, 2000), again);
+    fetch(address(`runs/${encodeURIComponent(run)}/${name}`), { method: "POST" }).then(async (answer) => {
+      if (!answer.ok) find("refused").textContent = (await answer.json()).problem;
+      setTimeout(again, 2000);
+    }, again);
   });
   return node;
 }
 
 function showActions(state) {
-  const wanted = state.active ? (state.stopping ? "kill" : "stop") : state.saved ? "chat" : "";
+  const ending = state.stopping || state.status === "pausing";
+  const wanted = state.active ? (ending ? ["kill"] : state.status === "finishing" ? ["stop"] : ["pause", "stop"])
+    : [...(state.saved ? ["chat"] : []), ...(state.resumable ? ["resume"] : [])];
   const box = find("actions");
-  if (box.dataset.wanted === wanted) return; // a button that is being pressed must not be replaced
-  box.dataset.wanted = wanted;
-  const buttons = { stop: ["Stop and save", "stop", ""], kill: ["Stopping after this step … end it now", "kill", ""],
+  if (box.dataset.wanted === `${wanted}`) return; // a button that is being pressed must not be replaced
+  box.dataset.wanted = `${wanted}`;
+  const buttons = { pause: ["Pause", "pause", ""], stop: ["Stop and save", "stop", ""],
+    kill: [`${state.stopping ? "Stopping" : "Pausing"} after this step … end it now`, "kill", ""],
+    resume: [state.step ? "Continue" : "Start again", "resume", state.saved ? "" : "primary"],
     chat: [state.writes ? "Talk to both models →" : "Try it →", "chat", "primary"] };
-  box.replaceChildren(...(wanted ? [action(...buttons[wanted])] : []));
+  box.replaceChildren(...wanted.map((name) => action(...buttons[name])));
 }
 
 function showMessages(state) {
@@ -177,6 +185,10 @@ function showMessages(state) {
     fault.append(make("strong", "", state.problem + " "), state.remedy);
     lines.push(fault);
   }
+  if (state.active && state.silent > SILENT_SECONDS) lines.push(make("p", "fault",
+    `The worker has given no sign of life for ${duration(state.silent)}: no word, and no work of the processor. End it; Continue then goes on from its last checkpoint.`));
+  if (state.status === "paused") lines.push(make("p", "note",
+    `Paused after step ${state.step}. It holds no memory now; Continue goes on from there.`));
   if (state.status === "stopped") lines.push(make("p", "note", state.saved
     ? `Stopped at step ${state.step}; what was learnt is saved.`
     : state.step ? `Ended at step ${state.step}; nothing was saved.` : "Stopped before the first step."));

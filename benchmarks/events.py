@@ -23,8 +23,8 @@ from typing import Any
 import _report
 
 from studio.config import RunConfig
-from studio.events import EventLog, StepDone
-from studio.jobs import create_run, worker_environment
+from studio.events import StepDone
+from studio.jobs import Jobs, create_run, worker_environment
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace
 from tabs._live import payload
@@ -56,7 +56,7 @@ def callback_seconds(folder: Path) -> list[float]:
     """Seconds that one step's callbacks take: begin, end, log."""
     from studio.training.callbacks import EventCallback
 
-    callback = EventCallback(EventLog(folder / "callback.jsonl"), folder / "stop")
+    callback = EventCallback(RunFolder(folder))
     state: Any = SimpleNamespace(global_step=0, max_steps=1000, num_input_tokens_seen=0)
     control: Any = SimpleNamespace()
     taken = []
@@ -79,10 +79,10 @@ def step_seconds(workspace: Workspace) -> list[float]:
     return [after - before for before, after in itertools.pairwise(ends)]
 
 
-def our_refresh(store: Store, run_id: str, since: int) -> tuple[float, int]:
+def our_refresh(store: Store, jobs: Jobs, run_id: str, since: int) -> tuple[float, int]:
     """(CPU milliseconds, bytes) of one poll that finds one new step."""
     began = time.process_time()
-    body = json.dumps(payload(store, run_id, since)).encode()
+    body = json.dumps(payload(store, jobs, run_id, since)).encode()
     return 1000 * (time.process_time() - began), len(body)
 
 
@@ -103,14 +103,15 @@ def main() -> None:
         workspace = Workspace(Path(root)).create()
         folder = prepared(workspace)
         store = Store(workspace)
+        jobs = Jobs(workspace, store, keep_warm=False)
         since = store.curves(folder.id)["next"]
         ours, usual = [], []
         for number in range(POINTS + 1, POINTS + 1 + ROUNDS):
             folder.events.append(step(number))
-            ours.append(our_refresh(store, folder.id, since))
+            ours.append(our_refresh(store, jobs, folder.id, since))
             usual.append(usual_refresh(folder))
             since += 1
-        first = [our_refresh(Store(workspace), folder.id, 0) for _ in range(5)]
+        first = [our_refresh(Store(workspace), jobs, folder.id, 0) for _ in range(5)]
         print(_report.row("refresh at 10,000 points, server CPU", [cpu for cpu, _ in ours], "ms"))
         print(_report.row("refresh at 10,000 points, size", [size / 1000 for _, size in ours], "KB"))
         print(_report.row("the usual way (gr.Plot's figure), server CPU", [cpu for cpu, _ in usual], "ms"))

@@ -20,7 +20,7 @@ from typing import Any
 from studio import __version__, events
 from studio.config import read_config
 from studio.errors import DatasetError, StudioError, explain
-from studio.jobs import create_run, worker_environment
+from studio.jobs import create_run, unfinished, unleash, worker_environment
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace, default_root
 
@@ -34,7 +34,7 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
     try:
         workspace = Workspace(options.workspace).create()
         if options.command == "train":
-            return train(options.config, workspace)
+            return train(options.config, workspace, resume=options.resume)
         if options.command == "rehearse":
             return rehearse(options, workspace)
         if options.command == "check":
@@ -72,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", metavar="{train,rehearse,check,doctor}")
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    run.add_argument("--resume", action="store_true", help="go on with its newest run that has not come to its end")
     trial = commands.add_parser("rehearse", help="say what a run will take, from a few steps of it; keep nothing")
     trial.add_argument("config", type=Path, metavar="CONFIG.yaml")
     trial.add_argument("--use-machine", action="store_true", help="find the batch that suits this machine instead")
@@ -96,9 +97,15 @@ def _workspace_option(parser: argparse.ArgumentParser, default: object) -> None:
     )
 
 
-def train(config_path: Path, workspace: Workspace) -> int:
-    """Train what a config says in a worker of its own, telling how it goes. Ctrl-C ends it after its step."""
-    folder = create_run(workspace, read_config(config_path))
+def train(config_path: Path, workspace: Workspace, *, resume: bool = False) -> int:
+    """Train what a config says in a worker of its own, telling how it goes. Ctrl-C ends it after its step.
+
+    `resume` goes on with the newest run of that same config that has not come to its end, where there is one.
+    """
+    config = read_config(config_path)
+    folder = (unfinished(workspace, config) if resume else None) or create_run(workspace, config)
+    unleash(folder)
+    offset, told = folder.events.size(), _Teller()
     worker = subprocess.Popen(
         [sys.executable, "-m", "studio.worker", str(folder.path)],
         stdin=subprocess.DEVNULL,
@@ -108,7 +115,6 @@ def train(config_path: Path, workspace: Workspace) -> int:
         start_new_session=True,
     )
     _stop_on_interrupt(folder)
-    offset, told = 0, _Teller()
     while True:
         ended = worker.poll() is not None  # before reading: what it wrote last must still be read
         new, offset = folder.events.read_from(offset)
@@ -187,6 +193,15 @@ class _Teller:
                     f"step {event.step}/{event.total_steps}  loss {event.metrics['loss']:.3f}  "
                     f"{event.metrics['tokens_per_second']:.0f} tokens/s  {left:.0f} s left"
                 )
+            case events.Continued():
+                return " ".join([*event.skipped, f"Goes on from step {event.step}."])
+            case events.Shrunk():
+                return (
+                    f"Memory ran out: batches of {event.per_device_train_batch_size} from here on, "
+                    f"{event.gradient_accumulation_steps} to an update."
+                )
+            case events.Paused():
+                return event.reason or f"Paused after step {event.step}."
             case events.EvalDone():
                 which = "before training" if event.step == 0 else f"step {event.step}"
                 found = (f"{said} {event.metrics[name]:.3f}" for name, said in _SCORES if name in event.metrics)

@@ -33,6 +33,10 @@ class RunError(StudioError):
     """A run cannot be started, found or continued."""
 
 
+class Diverged(RunError):
+    """Training has left the numbers: a loss or a gradient is none any more, or grew out of all bounds."""
+
+
 def ran_out_of_memory(error: BaseException) -> bool:
     """Whether that is what an exception says; torch has a kind of its own for GPUs only."""
     said = str(error).lower()

@@ -25,10 +25,29 @@ class Queued(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Started(Event):
-    """A worker took the run. Pid and start time together name one process for ever."""
+    """A worker took the run; what it tells of itself is `studio.processes.Identity`."""
 
     pid: int
-    process_started: float  # seconds since the epoch, as psutil tells it
+    born: float
+    boot: str
+    device: str = ""  # as CUDA_VISIBLE_DEVICES calls it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Continued(Event):
+    """The run goes on after the checkpoint of `step`; what the log holds beyond it is not told again."""
+
+    step: int  # 0: from the beginning
+    skipped: list[str] = field(default_factory=list)  # why newer checkpoints were not used, a sentence each
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shrunk(Event):
+    """Memory ran out, so that the run goes on in smaller batches; an update still takes as many rows."""
+
+    step: int
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +114,14 @@ class EvalDone(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sampled(Event):
+    """Some held-out prompts were answered amid training, the same ones each time. Step 0 is the base model."""
+
+    step: int
+    answers: list[dict[str, str]]  # prompt, reference, answer
+
+
+@dataclass(frozen=True, kw_only=True)
 class AnswersScored(Event):
     """Base and tuned model answered the same held-out prompts."""
 
@@ -158,6 +185,14 @@ class Stopped(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Paused(Event):
+    """Rests on disk, its memory given back, until somebody lets it go on."""
+
+    step: int
+    reason: str = ""  # a sentence, where nobody asked for it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Failed(Event):
     """Ended by a fault."""
 
@@ -166,7 +201,7 @@ class Failed(Event):
 
 
 KINDS: dict[str, type[Event]] = {cls.__name__: cls for cls in Event.__subclasses__()}
-TERMINAL = (Done, Stopped, Failed)
+TERMINAL = (Done, Stopped, Paused, Failed)  # no process is behind the run any more
 
 
 class EventLog:

@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import asdict, replace
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import psutil
 
 from studio.catalog import key_of
+from studio.checkpoints import Checkpoint, newest
 from studio.config import RunConfig
 from studio.data.kept import Kept
-from studio.errors import explain
+from studio.errors import Diverged, explain, ran_out_of_memory
 from studio.events import (
+    Continued,
     DataReady,
     ModelReady,
     Note,
     Phase,
     Ready,
     Saved,
+    Shrunk,
+    Started,
+    StepDone,
     VocabularyExtended,
 )
 from studio.old_data import guard
-from studio.training.settings import TrainingSettings
+from studio.training.settings import TrainingSettings, in_smaller_batches
 from studio.workspace import RunFolder, Workspace
 
 HELD_OUT_KEPT = 200  # rows kept for the chat
+_SIZES = ("per_device_train_batch_size", "gradient_accumulation_steps")
 
 
 class StopAsked(Exception):
     """A person asked the run to end."""
+
+
+class Rest(Exception):
+    """The run rests until somebody lets it go on; the text says why, where nobody asked for it."""
+
+
+class AnewInSmaller(Exception):
+    """Memory ran out: a fresh process goes on from the last checkpoint, as the last `Shrunk` says."""
 
 
 class Job:
@@ -45,11 +61,17 @@ class Job:
         self.workspace = workspace
         self.events = folder.events
         self.config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8"))).settled()
-        self.step = 0
+        before, _ = self.events.read_from()
+        self.step = max((event.step for event in before if isinstance(event, StepDone)), default=0)
+        self.went_on = any(isinstance(event, Started) for event in before)  # an earlier process worked on this run
+        shrunk = [event for event in before if isinstance(event, Shrunk)]
+        self.shrunk = shrunk[-1] if shrunk else None
+        self.training = as_shrunk(self.config.training, self.shrunk)
         self._last_progress = 0.0
         self._terms: list[str] = []  # that became tokens of their own
         self.measured: Sequence[Any] = []  # rows of old data that the penalty may measure
         self._kept = Kept(workspace.tokens)
+        self._fingerprint = ""  # of the training rows
         self._last_lap = 0.0
         self._seconds: dict[str, float] = {}  # what took how long before the first step
 
@@ -169,7 +191,7 @@ class Job:
         prepared, self.measured = guarded.prepared, guarded.measured
         for text in prepared.notes:
             self.events.append(Note(text=text))
-        report = prepared.report
+        report, self._fingerprint = prepared.report, train.fingerprint
         self.events.append(
             DataReady(
                 train_rows=len(prepared.train),
@@ -206,18 +228,33 @@ class Job:
 
     def _train(self, model: Any, loaded: Any, prepared: Any) -> None:
         from studio.training.callbacks import EventCallback
+        from studio.training.keeping import Keeper
 
-        listener = EventCallback(self.events, self.folder.stop_flag)
-        prepared = replace(prepared, validation=prepared.validation[: self.config.training.eval_rows])
-        trainer = self.trainer(model, loaded, prepared, listener, self.config.training)
+        listener = EventCallback(self.folder)
+        keeper = Keeper(self.folder.checkpoints, self.training, self._fingerprint)
+        prepared = replace(prepared, validation=prepared.validation[: self.training.eval_rows])
+        trainer = self.trainer(model, loaded, prepared, listener, self.training, keeper)
+        trainer.sample = self._sampler(loaded.tokenizer)
         if trainer.route.reason:
             self.events.append(Note(text=f"Rows are padded to the longest of their batch: {trainer.route.reason}."))
-        self._stop_if_asked()
+        self._heed()
         self._tell_ready()
-        trainer.train()
-        self.step = listener.step
+        problem = self._steps(trainer, self._last_whole())
+        self.step = max(self.step, trainer.state.global_step)
+        if problem is not None:
+            self._recover(trainer, problem)
+        keeper.write()
+        if keeper.full:
+            raise Rest(keeper.full)
+        if self.folder.pause_flag.exists() and not self.folder.stop_flag.exists():
+            raise Rest
+        if keeper.early:
+            self.events.append(Note(text=keeper.early))
+        self._take_best(model, keeper)
 
-    def trainer(self, model: Any, loaded: Any, prepared: Any, listener: Any, training: TrainingSettings) -> Any:
+    def trainer(
+        self, model: Any, loaded: Any, prepared: Any, listener: Any, training: TrainingSettings, keeper: Any = None
+    ) -> Any:
         """What trains on the rows of `prepared` as `training` says; `listener` is told of each step."""
         from studio.training.trainer import arguments
 
@@ -225,8 +262,11 @@ class Job:
             model=model,
             tokenizer=loaded.tokenizer,
             prepared=prepared,
+            training=training,
             listener=listener,
             method=self.config.method,
+            keeper=keeper,
+            group_size=self.config.training.per_device_train_batch_size if keeper else None,
             compute=self._products(loaded.placement)[0],
             arguments=arguments(
                 training,
@@ -244,6 +284,20 @@ class Job:
         from studio.models.base import products
 
         return products(place, exact=self.config.training.dtype != "auto")
+
+    def _sampler(self, tokenizer: Any) -> Any:
+        """What has a few held-out prompts answered amid training; None where there is nothing to answer."""
+        from studio.training.sampling import Sampler
+
+        conversations = self._conversations(self.training.sample_rows) if self.config.objective.writes else []
+        stop = self.folder.stop_flag.exists
+        longest = self.training.max_new_tokens
+        return Sampler(self.events, tokenizer, conversations, longest, stop) if conversations else None
+
+    def _conversations(self, most: int) -> list[Any]:
+        """The first held-out ones."""
+        with self.folder.held_out.open(encoding="utf-8") as file:
+            return [json.loads(line) for line in islice(file, most)]
 
     def _hold_back(self, trainer: Any) -> None:
         """Add the penalty's part to the loss."""
@@ -275,9 +329,8 @@ class Job:
     def _compare(self, model: Any, tokenizer: Any, prepared: Any) -> None:
         from studio.objectives import Ending
 
-        training = self.config.training
-        with self.folder.held_out.open(encoding="utf-8") as file:
-            conversations = [json.loads(line) for line in file][: training.answer_rows]
+        training = self.training
+        conversations = self._conversations(training.answer_rows)
         ending = Ending(
             tokenizer=tokenizer,
             prepared=prepared,
@@ -288,15 +341,76 @@ class Job:
         )
         try:
             outcome = self.config.objective.compare(model, ending)
-        except StopAsked:
+        except (StopAsked, Rest):
             raise
         except Exception as error:  # the adapter is saved: a comparison that fails must not fail the run
             traceback.print_exc()
             self.events.append(Note(text=f"The answers were not compared. {explain(error)}"))
             return
-        self._stop_if_asked()
+        self._heed()
         if outcome is not None:
             self.events.append(outcome)
+
+    # -- from checkpoint to checkpoint -------------------------------------------------------------------
+
+    def _last_whole(self) -> Checkpoint | None:
+        """The checkpoint to go on from; None: from the beginning."""
+        if not self.went_on:
+            return None
+        self.progress("Looking for the last checkpoint", always=True)
+        checkpoint, skipped = newest(self.folder.checkpoints)
+        if checkpoint or skipped or self.step:
+            self.events.append(Continued(step=checkpoint.step if checkpoint else 0, skipped=skipped))
+        return checkpoint
+
+    def _steps(self, trainer: Any, checkpoint: Checkpoint | None) -> Exception | None:
+        """Train to the end, or to where a flag ends it. What memory or the numbers end is returned."""
+        try:
+            if checkpoint is None:
+                trainer.train()
+            else:
+                trainer.resume(checkpoint)
+        except Exception as error:
+            if not isinstance(error, Diverged) and not ran_out_of_memory(error):
+                raise
+            traceback.print_exc()
+            # Its frames hold on to whatever the step had allocated.
+            return error.with_traceback(None)
+        return None
+
+    def _recover(self, trainer: Any, problem: Exception) -> NoReturn:
+        """Keep what was learnt before `problem`. Raises AnewInSmaller where smaller batches may help, or it."""
+        from studio.training.state import load_weights
+
+        if isinstance(problem, Diverged):
+            checkpoint, _ = newest(self.folder.checkpoints)
+            if checkpoint:
+                load_weights(checkpoint.path, trainer.model)
+                self.step = checkpoint.step
+                self._save(trainer.model)
+                self.events.append(
+                    Note(text=f"The weights of step {checkpoint.step:,} were saved, the last good ones.")
+                )
+            raise problem
+        smaller = shrink(self.config.training, self.shrunk, self.step)
+        if smaller is None:
+            raise problem
+        gc.collect()
+        trainer.keeper.write()
+        self.events.append(smaller)
+        raise AnewInSmaller
+
+    def _take_best(self, model: Any, keeper: Any) -> None:
+        """Put the weights of the best evaluation into `model`, where they are wanted."""
+        from studio.training.state import load_weights
+
+        if not self.training.load_best_model_at_end or keeper.best[1] in (0, self.step):
+            return
+        if best := keeper.best_checkpoint():
+            load_weights(best.path, model)
+            self.step = best.step
+            loss = f"its loss on held-out rows, {keeper.best[0]:.3f}, was the lowest"
+            self.events.append(Note(text=f"The weights of step {best.step:,} are saved: {loss}."))
 
     # -- telling -----------------------------------------------------------------------------------
 
@@ -311,7 +425,7 @@ class Job:
         self.events.append(Ready(seconds=self._seconds, rows_found=self._kept.found, rows_made=self._kept.made))
 
     def _phase(self, name: str) -> None:
-        self._stop_if_asked()
+        self._heed()
         self.progress(name, always=True)
 
     def progress(self, name: str, done: float = 0, total: float = 0, unit: str = "", *, always: bool = False) -> None:
@@ -321,11 +435,25 @@ class Job:
             self._last_progress = now
             self.events.append(Phase(name=name, done=done, total=total, unit=unit))
             if not always:
-                self._stop_if_asked()
+                self._heed()
 
-    def _stop_if_asked(self) -> None:
+    def _heed(self) -> None:
+        """End here where somebody asked for it."""
         if self.folder.stop_flag.exists():
             raise StopAsked
+        if self.folder.pause_flag.exists():
+            raise Rest
+
+
+def as_shrunk(training: TrainingSettings, shrunk: Shrunk | None) -> TrainingSettings:
+    """`training` in the batches that memory has room for."""
+    return training.model_copy(update={name: getattr(shrunk, name) for name in _SIZES}) if shrunk else training
+
+
+def shrink(training: TrainingSettings, shrunk: Shrunk | None, step: int) -> Shrunk | None:
+    """What is to be told where memory runs out after `step`; None where a batch is a single row already."""
+    smaller = in_smaller_batches(as_shrunk(training, shrunk))
+    return smaller and Shrunk(step=step, **{name: getattr(smaller, name) for name in _SIZES})
 
 
 def peak_memory() -> float:

@@ -14,29 +14,38 @@ import sys
 import threading
 import time
 import traceback
+from collections.abc import Sequence
 from ctypes.util import find_library
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import filelock
 import psutil
 
 from studio.config import RunConfig
-from studio.errors import RunError
-from studio.events import Failed, Queued, Stopped
+from studio.errors import ConfigError, RunError
+from studio.events import Failed, Note, Paused, Queued, Stopped
+from studio.job import shrink
+from studio.models import machine
 from studio.preflight import check
-from studio.store import Store
+from studio.processes import memory_kills, own_device
+from studio.store import RESTING, State, Store
+from studio.watchdog import Watchdog
 from studio.workspace import RunFolder, Workspace
 
 POLL_SECONDS = 0.1
 WARM_AFTER_SECONDS = 4.0  # the page comes first: imports of a worker would slow its start
+WATCH_SECONDS = 5.0  # between two looks at whether runs give signs of life
 WARM_AGAIN_SECONDS = 15.0  # a worker that cannot start must not be tried without a breath
 
 
 class WorkerProcess:
-    """A child that takes `folder`, a run, or waits for one, its imports done."""
+    """A child that takes `folder`, a run, or waits for one, its imports done; it sees no device but `device`."""
 
-    def __init__(self, workspace: Workspace, folder: RunFolder | None = None) -> None:
+    def __init__(self, workspace: Workspace, device: str, folder: RunFolder | None = None) -> None:
+        self.device = device
+        self.kills = memory_kills()  # by the system, before it could be among the killed
         run = [os.fspath(folder.path)] if folder else []
         with (workspace.root / "idle-worker.log").open("wb") as log:
             self.process = subprocess.Popen(
@@ -44,7 +53,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL if folder else subprocess.PIPE,
                 stdout=log,
                 stderr=log,
-                env=worker_environment(),
+                env=worker_environment(device),
                 start_new_session=True,  # a Ctrl-C in the server's terminal must not reach a run
             )
 
@@ -73,14 +82,17 @@ class WorkerProcess:
         self.process.wait()
 
 
-def worker_environment() -> dict[str, str]:
-    """A worker finds this studio wherever it was started from, and talks to nobody about it."""
+def worker_environment(device: str | None = None) -> dict[str, str]:
+    """A worker finds this studio wherever it was started from, and talks to nobody about it.
+
+    `device` is the only one it sees, called as in CUDA_VISIBLE_DEVICES; None: the first of this process.
+    """
     root = str(Path(__file__).resolve().parent.parent)
     paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
     told = {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_DISABLE_TELEMETRY": "1"}
     # One GPU a process: the library would divide each batch among all it sees.
-    first = os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
-    return {**_of_a_cpu(), **os.environ, **_preloads(), **told, "CUDA_VISIBLE_DEVICES": first}
+    told["CUDA_VISIBLE_DEVICES"] = own_device() if device is None else device
+    return {**_of_a_cpu(), **os.environ, **_preloads(), **told}
 
 
 def _of_a_cpu() -> dict[str, str]:
@@ -109,10 +121,51 @@ def create_run(workspace: Workspace, config: RunConfig) -> RunFolder:
     return folder
 
 
-class Jobs:
-    """The queue of one workspace."""
+def _about_clock(jump: float) -> str:
+    hours, minutes = divmod(round(abs(jump) / 60), 60)
+    where = "ahead" if jump > 0 else "back"
+    return (
+        f"The clock went {hours} h {minutes} min {where}: the machine slept, or its clock was set. Training is not "
+        f"harmed; times of day before and after cannot be compared."
+    )
 
-    def __init__(self, workspace: Workspace, store: Store, *, keep_warm: bool = True) -> None:
+
+def unfinished(workspace: Workspace, config: RunConfig) -> RunFolder | None:
+    """The newest run of `config` that rests, was stopped or failed.
+
+    Raises StudioError where it could not start, or is under way already.
+    """
+    store, wanted = Store(workspace), check(config, workspace)
+    for folder in workspace.run_folders():
+        state = store.state(folder.id)
+        if state.status == "done" or not _same(state.config, wanted):
+            continue
+        if state.active:
+            raise RunError(f"{folder.id} trains this config already.", remedy="Wait for its end, or stop it first.")
+        return folder
+    return None
+
+
+def _same(values: dict[str, Any], config: RunConfig) -> bool:
+    try:
+        return RunConfig.parse(values) == config
+    except ConfigError:  # of another version
+        return False
+
+
+def unleash(folder: RunFolder) -> None:
+    """Take back what asks a run to end."""
+    folder.stop_flag.unlink(missing_ok=True)
+    folder.pause_flag.unlink(missing_ok=True)
+
+
+class Jobs:
+    """The queue of one workspace: as many runs at once as there are devices, one on each."""
+
+    def __init__(
+        self, workspace: Workspace, store: Store, *, keep_warm: bool = True, devices: Sequence[str] | None = None
+    ) -> None:
+        """`devices` are called as in CUDA_VISIBLE_DEVICES; None: those that the machine has."""
         self.workspace = workspace
         self.store = store
         self.keep_warm = keep_warm
@@ -121,7 +174,10 @@ class Jobs:
         self._running: dict[str, WorkerProcess] = {}
         self._warmed = 0.0  # when the last one was started
         self._waiting: list[str] = []
-        self._active: set[str] = set()
+        self.watchdog = Watchdog()
+        self._watched = 0.0  # when
+        self._devices = list(devices) if devices is not None else machine.devices()
+        self._active: dict[str, str] = {}  # run → the device it has
         self._close = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
         self._owner = filelock.FileLock(str(workspace.server_lock))
@@ -168,13 +224,38 @@ class Jobs:
 
     def stop(self, run_id: str) -> None:
         """Ask a run to end after its step and save. One that still waits ends at once."""
+        self._end(run_id, self.workspace.run(run_id).stop_flag, Stopped)
+
+    def pause(self, run_id: str) -> None:
+        """Ask a run to rest after its step, its memory given back. One that still waits rests at once."""
+        self._end(run_id, self.workspace.run(run_id).pause_flag, Paused)
+
+    def _end(self, run_id: str, flag: Path, event: type[Stopped | Paused]) -> None:
         folder = self.workspace.run(run_id)
         with self._lock:
-            folder.stop_flag.touch()
+            flag.touch()
             if run_id in self._waiting:
                 self._waiting.remove(run_id)
-                folder.events.append(Stopped(step=0))
+                folder.events.append(event(step=self.store.state(run_id).step))
                 folder.events.close()
+
+    def resume(self, run_id: str) -> None:
+        """Queue a run that rests, was stopped or failed; it goes on from its last whole checkpoint.
+
+        Nothing happens where it is under way already. Raises StudioError where it is done, or could not start.
+        """
+        folder = self.workspace.run(run_id)
+        with self._lock:
+            state = self.store.state(run_id)
+            if state.active:
+                return
+            if state.status not in RESTING:
+                raise RunError("This run is done.", remedy="Copy it, with more epochs, to train further.")
+            check(RunConfig.parse(state.config), self.workspace)
+            unleash(folder)
+            folder.events.append(Queued())
+            folder.events.close()
+            self._waiting.append(run_id)
 
     def kill(self, run_id: str) -> None:
         """End a run that does not answer, losing what it learnt since it last saved."""
@@ -203,7 +284,7 @@ class Jobs:
         """Ids of the processes that train, and of the worker that waits for the next run, its imports done."""
         with self._lock:
             training = [worker.process.pid for worker in self._running.values() if worker.alive]
-            for run_id in self._active - self._running.keys():  # of an earlier server
+            for run_id in self._active.keys() - self._running.keys():  # of an earlier server
                 with contextlib.suppress(RunError):  # its folder was deleted
                     process = self.store.state(run_id).process()
                     training += [process.pid] if process else []
@@ -215,7 +296,7 @@ class Jobs:
     def _recover(self) -> None:
         states = [self.store.state(folder.id) for folder in self.workspace.run_folders()]
         self._waiting = [s.id for s in sorted(states, key=lambda s: s.created) if s.status == "queued"]
-        self._active = {s.id for s in states if s.active and s.status != "queued"}
+        self._active = {s.id: s.device for s in states if s.active and s.status != "queued"}
 
     def _loop(self) -> None:
         self._warmed, pause = time.monotonic(), WARM_AFTER_SECONDS
@@ -223,8 +304,10 @@ class Jobs:
             try:
                 with self._lock:
                     self._reap()
-                    if not self._active and self._waiting:
-                        self._launch(self._waiting.pop(0))
+                    self._watch()
+                    free = [device for device in self._devices if device not in self._active.values()]
+                    if free and self._waiting:
+                        self._launch(self._waiting.pop(0), free[0])
                     elif not self._active and self.keep_warm and time.monotonic() > self._warmed + pause:
                         self._ensure_warm()
                         pause = WARM_AGAIN_SECONDS
@@ -232,18 +315,32 @@ class Jobs:
                 traceback.print_exc()
                 self._close.wait(1)
 
+    def _watch(self) -> None:
+        if time.monotonic() < self._watched + WATCH_SECONDS:
+            return
+        self._watched = time.monotonic()
+        folders = [self.workspace.run(run_id) for run_id in self._active]
+        found = ((folder, self.store.state(folder.id).process()) for folder in folders)
+        self.watchdog.look((folder.id, folder.events.size(), process) for folder, process in found if process)
+        if jump := self.watchdog.jumped():
+            for folder in folders:
+                folder.events.append(Note(text=_about_clock(jump)))
+                folder.events.close()
+
     def _ensure_warm(self) -> None:
         if self._warm is None or not self._warm.alive:
-            self._warm = WorkerProcess(self.workspace)
+            self._warm = WorkerProcess(self.workspace, self._devices[0])
             self._warmed = time.monotonic()
 
-    def _launch(self, run_id: str) -> None:
+    def _launch(self, run_id: str, device: str) -> None:
         folder = self.workspace.run(run_id)
-        worker, self._warm = self._warm, None
+        worker = self._warm if self._warm and self._warm.device == device else None
+        if worker:
+            self._warm = None
         if worker is None or not worker.take(folder):
-            worker = WorkerProcess(self.workspace, folder)  # which imports what this run needs, and no more
+            worker = WorkerProcess(self.workspace, device, folder)  # which imports what this run needs, and no more
         self._running[run_id] = worker
-        self._active.add(run_id)
+        self._active[run_id] = device
 
     def _reap(self) -> None:
         """Let go of runs that ended; say so for those that died before they could."""
@@ -254,15 +351,28 @@ class Jobs:
             try:
                 state = self.store.state(run_id)
             except RunError:  # its folder was deleted
-                self._active.discard(run_id)
+                self._active.pop(run_id)
                 self._running.pop(run_id, None)
                 continue
-            if worker is None and state.active:
-                continue  # of an earlier server: alive as long as its process is
+            if state.active and state.status != "queued":
+                continue  # of an earlier server, or found by ours at work: alive as long as its process is
             if worker is not None and state.status == "queued":
                 self._fail(run_id, worker.process.returncode)
-            self._active.discard(run_id)
+            if worker is not None and state.lost and memory_kills() > worker.kills:
+                self._shrink(state)
+            self._active.pop(run_id)
             self._running.pop(run_id, None)
+
+    def _shrink(self, state: State) -> None:
+        """Let a run whose process was killed for its memory go on in smaller batches, before all others."""
+        smaller = shrink(RunConfig.parse(state.config).training, state.shrunk, state.step)
+        if smaller is None:
+            return
+        folder = self.workspace.run(state.id)
+        for event in (smaller, Queued()):
+            folder.events.append(event)
+        folder.events.close()
+        self._waiting.insert(0, state.id)
 
     def _fail(self, run_id: str, code: int | None) -> None:
         log = self.workspace.root / "idle-worker.log"

@@ -23,6 +23,7 @@ from studio.inspector import Progress
 from studio.models.machine import free_memory
 from studio.pace import Found, Span, Trial, end_of_sizes, largest, settled, sizes_for
 from studio.preflight import check
+from studio.processes import own_device
 from studio.workspace import RunFolder, Workspace
 
 REHEARSED = 0.95  # share of the free memory that a rehearsal may take: what it shows is what a run would do
@@ -233,7 +234,7 @@ class _Cancelled(Exception):
 def device_now(workspace: Workspace) -> Any:
     """The right to train on this machine, as a context that gives it back. Raises RunError where a run has it."""
     try:
-        return filelock.FileLock(str(workspace.device_lock)).acquire(timeout=0)
+        return filelock.FileLock(str(workspace.device_lock(own_device()))).acquire(timeout=0)
     except filelock.Timeout:
         raise RunError(
             "A run is training on this machine, and beside it none can be measured.",

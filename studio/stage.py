@@ -23,6 +23,7 @@ from studio.errors import ran_out_of_memory
 from studio.events import Event, Phase
 from studio.job import Job, StopAsked, peak_memory
 from studio.pace import Step, Trial, duration
+from studio.processes import bound, go_first
 from studio.rehearsal import device_now, too_long
 from studio.training.batching import Rows
 from studio.training.trainer import EVALUATIONS, planned_steps
@@ -80,7 +81,9 @@ class _Answers:
     def __call__(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
         self._told.reply, self._told.stop = reply, stop
         if self._stage is None:
-            _bound(request["limit"])
+            go_first()
+            if not torch.cuda.is_available():
+                bound(request["limit"])
             folder, workspace = RunFolder(Path(request["folder"])), Workspace(Path(request["workspace"]))
             self._stage = Stage(folder, workspace, request["limit"], self._told)
         rows = request.get("rows")
@@ -211,18 +214,6 @@ def drawn(sampler: Any, lengths: Sequence[int], size: int, batches: int, *, padd
             heaviest = order[at : at + size].tolist()
         tokens, seen, epoch = tokens + int(sums.sum()), seen + len(begins), epoch + 1
     return heaviest, tokens * batches / seen
-
-
-def _bound(limit: int) -> None:
-    """Let this process fail rather than another: at `limit` bytes, or where the machine has none left."""
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
-    if not torch.cuda.is_available():
-        with suppress(ImportError, OSError, ValueError):  # no such thing on Windows
-            import resource
-
-            _, most = resource.getrlimit(resource.RLIMIT_DATA)
-            resource.setrlimit(resource.RLIMIT_DATA, (limit if most < 0 else min(limit, most), most))
 
 
 def _peak() -> int:

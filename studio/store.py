@@ -22,13 +22,15 @@ from studio.data.library import title_of
 from studio.errors import RunError
 from studio.methods import methods
 from studio.objectives import objectives
+from studio.processes import Identity
 from studio.workspace import RunFolder, Workspace
 
 FIRST_POINTS = 500  # of a curve sent to a page that has none yet; more than it has pixels to show them
 VIEWS_KEPT = 32  # runs whose curves stay in memory
 NO_ROOM = 1_000_000  # bytes; with less, a worker cannot even write its last word
 
-ACTIVE = ("queued", "preparing", "training", "finishing")
+ACTIVE = ("queued", "preparing", "training", "pausing", "finishing")
+RESTING = ("paused", "stopped", "failed")  # what can be let go on
 
 
 @dataclass
@@ -40,6 +42,7 @@ class State:
     title: str = ""  # method, model and data, as people speak of a run
     created: float = 0.0
     status: str = "failed"
+    lost: bool = False  # failed without a word
     phase: str = ""
     done: float = 0
     total: float = 0
@@ -49,17 +52,20 @@ class State:
     seconds: float = 0.0  # of training so far
     tokens: int = 0
     metrics: dict[str, float] = field(default_factory=dict)  # of the last step
-    pid: int = 0
-    process_started: float = 0.0
+    worker: Identity | None = None  # the last that took it
+    device: str = ""  # that it had, as CUDA_VISIBLE_DEVICES calls it
+    shrunk: events.Shrunk | None = None  # the last time that memory ran out
     data: events.DataReady | None = None
     model: events.ModelReady | None = None
     ready: events.Ready | None = None
     saved: events.Saved | None = None
+    samples: list[events.Sampled] = field(default_factory=list)  # answers amid training
     answers: events.AnswersScored | None = None
     labels: events.LabelsScored | None = None
     vocabulary: events.VocabularyExtended | None = None
     first_eval: dict[str, float] | None = None  # at step 0; None where that was not scored
     last_eval: dict[str, float] | None = None
+    marks: list[tuple[int, str]] = field(default_factory=list)  # steps at which something happened, and what
     curves: list[str] = field(default_factory=list)  # names of those that there are, in order of their coming
     notes: list[str] = field(default_factory=list)
     problem: str = ""
@@ -84,15 +90,8 @@ class State:
         return self.seconds / self.step * (self.total_steps - self.step)
 
     def process(self) -> psutil.Process | None:
-        """The worker's process, if it lives. A pid that was given to someone else does not count."""
-        if not self.pid:
-            return None
-        try:
-            process = psutil.Process(self.pid)
-            same = abs(process.create_time() - self.process_started) < 1.0
-            return process if same and process.status() != psutil.STATUS_ZOMBIE else None
-        except psutil.Error:
-            return None
+        """The worker's process, if it lives."""
+        return self.worker and self.worker.process()
 
 
 @dataclass
@@ -114,6 +113,7 @@ class _View:
         self.offset = 0
         self.points: list[Point] = []
         self.last: events.Event | None = None
+        self.began = False  # whether a worker ever took it
         try:
             config = json.loads(folder.config.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -142,9 +142,25 @@ class _View:
             self.last = event
         match event:
             case events.Queued():
-                state.created = event.time
+                state.created = state.created if self.began else event.time
+                state.problem = state.remedy = state.phase = ""
+                state.saved, state.total_steps, state.ended = None, 0, 0.0
             case events.Started():
-                state.pid, state.process_started = event.pid, event.process_started
+                state.worker, state.device = Identity(event.pid, event.born, event.boot), event.device
+                self.began = True
+            case events.Continued():
+                state.marks.append((event.step, f"Went on from step {event.step:,}."))
+                state.notes += event.skipped
+            case events.Shrunk():
+                text = (
+                    f"Memory ran out after step {event.step:,}; from there on an update is made of "
+                    f"{event.gradient_accumulation_steps} batches of {event.per_device_train_batch_size}."
+                )
+                state.shrunk = event
+                state.marks.append((event.step, text))
+                state.notes.append(text)
+            case events.Paused():
+                state.problem = event.reason
             case events.Phase():
                 state.phase, state.done, state.total, state.unit = event.name, event.done, event.total, event.unit
                 if event.name == "Training":
@@ -168,6 +184,8 @@ class _View:
                 # The base model was scored before the first step, whenever its scores came.
                 seen = (state.seconds, state.tokens) if event.step else (0.0, 0)
                 self._draw(Point(event.step, metrics, *seen))
+            case events.Sampled():
+                state.samples.append(event)
             case events.AnswersScored():
                 state.answers = event
             case events.LabelsScored():
@@ -177,7 +195,7 @@ class _View:
             case events.Saved():
                 state.saved = event
             case events.Note():
-                state.notes.append(event.text)
+                state.notes += [event.text] if event.text not in state.notes else []  # said again by who goes on
             case events.Failed():
                 state.problem, state.remedy = event.problem, event.remedy
         if isinstance(event, events.TERMINAL):
@@ -190,11 +208,14 @@ class _View:
 
     def _judge(self) -> None:
         state = self.state
+        state.lost = False
         match self.last:
             case events.Done():
                 state.status = "done"
             case events.Stopped():
                 state.status = "stopped"
+            case events.Paused():
+                state.status = "paused"
             case events.Failed():
                 state.status = "failed"
             case events.Queued():
@@ -203,7 +224,7 @@ class _View:
                 state.status, state.problem = "failed", "The run was never started."
                 state.remedy = "Start it again."
             case _ if self._is_dead():
-                state.status = "failed"
+                state.status, state.lost = "failed", True
                 state.problem = f"The worker ended without a word during '{state.phase or 'start'}'."
                 if shutil.disk_usage(self.folder.path).free < NO_ROOM:
                     state.problem = "The worker ended because the disk is full."
@@ -212,7 +233,7 @@ class _View:
                     "'Cut-off length'; worker.log in the run's folder may say more."
                 )
             case _:
-                state.status = _active_status(state)
+                state.status = "pausing" if self.folder.pause_flag.exists() else _active_status(state)
 
 
 def _numbers(metrics: dict[str, float]) -> dict[str, float]:

@@ -13,6 +13,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import asdict
 from pathlib import Path
 
 import filelock
@@ -20,21 +21,24 @@ import psutil
 
 from studio.config import RunConfig
 from studio.errors import StudioError, explain
-from studio.events import Done, Failed, Started, Stopped
-from studio.job import Job, StopAsked
+from studio.events import Done, Failed, Paused, Started, Stopped
+from studio.job import AnewInSmaller, Job, Rest, StopAsked
+from studio.processes import Identity, bound, go_first, memory_limit, own_device
 from studio.workspace import RunFolder, Workspace
 
 
 def execute(folder: RunFolder, workspace: Workspace) -> None:
-    """Run `folder` to its end; whatever happens, the last event says so."""
+    """Run `folder` to its end; whatever happens, the last event says so.
+
+    Raises AnewInSmaller where that was not its end.
+    """
     # Two workers for one run, however they came about: the second finds the door locked and leaves.
     own = filelock.FileLock(str(folder.path / "worker.lock"))
     try:
         own.acquire(timeout=0)
     except filelock.Timeout:
         return
-    process = psutil.Process()
-    folder.events.append(Started(pid=process.pid, process_started=process.create_time()))
+    folder.events.append(Started(**asdict(Identity.of(psutil.Process())), device=own_device()))
     job = None
     try:
         job = Job(folder, workspace)
@@ -43,6 +47,11 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
         folder.events.append(Done())
     except StopAsked:
         folder.events.append(Stopped(step=job.step if job else 0))
+    except Rest as rest:
+        folder.events.append(Paused(step=job.step if job else 0, reason=str(rest)))
+    except AnewInSmaller:
+        own.release()
+        raise
     except BaseException as error:
         traceback.print_exc()  # stderr is the run's log
         said: StudioError = explain(error)
@@ -53,7 +62,7 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
 @contextmanager
 def device(job: Job, workspace: Workspace) -> Iterator[None]:
     """The right to train on this machine: two runs at once on one device cost ten times one."""
-    lock = filelock.FileLock(str(workspace.device_lock))
+    lock = filelock.FileLock(str(workspace.device_lock(own_device())))
     while True:
         try:
             lock.acquire(timeout=0.2)
@@ -102,10 +111,17 @@ def main() -> None:
     if not path:
         return
     folder = RunFolder(Path(path))
+    go_first()
+    if limit := memory_limit():
+        bound(limit)
     log = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    execute(folder, Workspace(folder.path.parents[1]))
+    try:
+        execute(folder, Workspace(folder.path.parents[1]))
+    except AnewInSmaller:
+        # The same process to whoever watches it, with all of its memory given back.
+        os.execv(sys.executable, [sys.executable, "-m", "studio.worker", os.fspath(folder.path)])  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -31,6 +31,7 @@ class RunFolder:
         self.config = path / "config.json"
         self.events = EventLog(path / "events.jsonl")
         self.stop_flag = path / "stop"  # its existence asks the worker to end between steps
+        self.pause_flag = path / "pause"  # its existence asks the worker to end there too, and to save nothing but that
         self.log = path / "worker.log"
         self.checkpoints = path / "checkpoints"
         self.adapter = path / "adapter"
@@ -54,7 +55,6 @@ class Workspace:
         self.tokens = self.cache / "tokens"  # tokenised rows
         self.downloads = self.cache / "downloads"  # files made for a browser to fetch
         self.server_lock = self.root / "server.lock"
-        self.device_lock = self.root / "device.lock"
 
     def create(self) -> Workspace:
         """Make the folders. Raises RunError where that cannot be done."""
@@ -67,6 +67,10 @@ class Workspace:
                 remedy="Choose another folder with --workspace.",
             ) from None
         return self
+
+    def device_lock(self, device: str) -> Path:
+        """Held by whoever trains on a device, called as in CUDA_VISIBLE_DEVICES."""
+        return self.root / f"device-{slug(device)}.lock"
 
     def run(self, run_id: str) -> RunFolder:
         """An existing run. Raises RunError for any name that is not one, hostile ones included."""

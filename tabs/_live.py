@@ -10,10 +10,10 @@ import plotly
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
-from studio.errors import RunError
+from studio.errors import RunError, StudioError
 from studio.events import Ready
 from studio.jobs import Jobs
-from studio.store import State, Store
+from studio.store import RESTING, State, Store
 from tabs._charts import charts
 from tabs._result import result, vocabulary
 
@@ -45,16 +45,16 @@ def router(store: Store, jobs: Jobs) -> APIRouter:
     @routes.get("/studio/runs/{run_id}")
     def run(run_id: str, since: int = 0) -> Response:
         try:
-            return JSONResponse(payload(store, run_id, since), headers={"Cache-Control": "no-store"})
+            return JSONResponse(payload(store, jobs, run_id, since), headers={"Cache-Control": "no-store"})
         except RunError as error:
             return JSONResponse({"problem": error.problem}, status_code=404)
 
     @routes.post("/studio/runs/{run_id}/{action}")
-    def act(run_id: str, action: Literal["stop", "kill"]) -> Response:
+    def act(run_id: str, action: Literal["stop", "pause", "resume", "kill"]) -> Response:
         try:
-            {"stop": jobs.stop, "kill": jobs.kill}[action](run_id)
-        except RunError as error:
-            return JSONResponse({"problem": error.problem}, status_code=404)
+            {"stop": jobs.stop, "pause": jobs.pause, "resume": jobs.resume, "kill": jobs.kill}[action](run_id)
+        except StudioError as error:
+            return JSONResponse({"problem": str(error)}, status_code=404 if isinstance(error, RunError) else 409)
         return JSONResponse({})
 
     @routes.get(PLOTLY_ROUTE)
@@ -65,7 +65,7 @@ def router(store: Store, jobs: Jobs) -> APIRouter:
     return routes
 
 
-def payload(store: Store, run_id: str, since: int) -> dict[str, Any]:
+def payload(store: Store, jobs: Jobs, run_id: str, since: int) -> dict[str, Any]:
     """What the panel shows of a run, and the points it has not seen yet."""
     curves = store.curves(run_id, since)
     state = store.state(run_id)
@@ -89,8 +89,10 @@ def payload(store: Store, run_id: str, since: int) -> dict[str, Any]:
     )
     return {
         **{key: getattr(state, key) for key in kept},
-        "problem": state.problem if state.status == "failed" else "",
-        "remedy": state.remedy if state.status == "failed" else "",
+        "problem": state.problem,
+        "remedy": state.remedy,
+        "silent": jobs.watchdog.silent(run_id),
+        "resumable": state.status in RESTING,
         "facts": facts(state),
         "saved": state.saved is not None,
         "stopping": store.workspace.run(run_id).stop_flag.exists(),

@@ -11,6 +11,7 @@ from typing import Any
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it: tests never reach for a hub
 
 import pytest
+from filelock import FileLock
 
 from studio.config import RunConfig
 from studio.jobs import Jobs
@@ -30,8 +31,11 @@ def one_thread() -> None:
 
 @pytest.fixture(autouse=True)
 def one_thread_in_workers(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """So are the processes that a test starts, unless they train the real starter model."""
-    if request.node.get_closest_marker("starter") is None:
+    """So are the processes that a test starts, unless it alone trains the real starter model.
+
+    Two trainings whose threads wait for one another's cores take ten times as long as one.
+    """
+    if request.node.get_closest_marker("starter") is None or "PYTEST_XDIST_WORKER" in os.environ:
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
@@ -41,7 +45,9 @@ def starter_model(pytestconfig: pytest.Config) -> Path:
     from studio.models.bundled import fetched
     from studio.models.starter import STARTER
 
-    return fetched(STARTER, pytestconfig.cache.mkdir("models"), lambda *_: None)  # pyright: ignore[reportOptionalMemberAccess]
+    models = pytestconfig.cache.mkdir("models")  # pyright: ignore[reportOptionalMemberAccess]
+    with FileLock(models / ".lock"):  # tests may run in several processes
+        return fetched(STARTER, models, lambda *_: None)
 
 
 @pytest.fixture

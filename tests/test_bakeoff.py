@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from studio.config import RunConfig
 from studio.errors import ConfigError, DatasetError
 from studio.events import Done, EvalDone, LabelsScored, ModelReady, Queued, Saved, Started, StepDone
 from studio.jobs import Jobs
+from studio.processes import Identity
 from studio.store import Store, wait_for_end
 from studio.workspace import RunFolder, Workspace
 
@@ -199,7 +201,7 @@ def test_time_left_is_that_of_the_steps_to_come(workspace: Workspace) -> None:
         first.events.append(event)
     assert left() == pytest.approx(8)  # two runs of 4 steps, a second each
     me = psutil.Process()
-    second.events.append(Started(pid=me.pid, process_started=me.create_time()))
+    second.events.append(Started(**asdict(Identity.of(me))))
     for event in (step(1, 3.0), step(2, 6.0)):
         second.events.append(event)
     assert left() == pytest.approx(2 * 3 + 4 * 2)  # its own pace; the third's is the median of both

@@ -17,7 +17,7 @@ def read(name: str) -> str:
 
 
 def test_ci_runs_the_readmes_test_command() -> None:
-    command = re.search(r"^python3 -m venv .* && \.venv/bin/pytest$", read("README.md"), re.MULTILINE)
+    command = re.search(r"^python3 -m venv .* && \.venv/bin/pytest -n 2$", read("README.md"), re.MULTILINE)
     assert command
     assert command[0] in read(".ci/run").replace("install -q ", "install ")
 

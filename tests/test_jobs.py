@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -129,7 +127,9 @@ def test_a_run_outlives_its_server_and_the_next_one_finds_it(workspace: Workspac
 def test_a_killed_worker_is_reported_and_the_queue_goes_on(jobs: Jobs, tiny_config: Make) -> None:
     run_id = jobs.submit(many_steps(tiny_config))
     wait_until(lambda: jobs.store.state(run_id).step > 1)
-    os.kill(jobs.store.state(run_id).pid, signal.SIGKILL)
+    process = jobs.store.state(run_id).process()
+    assert process is not None
+    process.kill()
     state = wait_for_end(jobs.store, run_id, 10)
     assert state.status == "failed"
     assert "ended without a word" in state.problem
@@ -147,11 +147,11 @@ def test_kill_ends_a_run_that_does_not_answer(jobs: Jobs, tiny_config: Make) -> 
 def test_a_second_worker_for_the_same_run_leaves_it_alone(jobs: Jobs, workspace: Workspace, tiny_config: Make) -> None:
     run_id = jobs.submit(many_steps(tiny_config))
     wait_until(lambda: jobs.store.state(run_id).step > 1)
-    pid = jobs.store.state(run_id).pid
+    worker = jobs.store.state(run_id).worker
     folder = workspace.run(run_id)
     second = subprocess.run([sys.executable, "-m", "studio.worker", str(folder.path)], timeout=60, check=False)
     assert second.returncode == 0
-    assert jobs.store.state(run_id).pid == pid
+    assert jobs.store.state(run_id).worker == worker
     jobs.stop(run_id)
     wait_for_end(jobs.store, run_id, 30)
     assert sum(type(event).__name__ == "Started" for event in folder.events.read_from()[0]) == 1
@@ -163,13 +163,13 @@ def test_two_studios_do_not_share_a_workspace(jobs: Jobs, workspace: Workspace) 
 
 
 def test_a_warm_worker_takes_a_run_and_leaves_when_nobody_is_left(workspace: Workspace, tiny_config: Make) -> None:
-    worker = WorkerProcess(workspace)
+    worker = WorkerProcess(workspace, "0")
     folder = create_run(workspace, tiny_config())
     assert worker.take(folder)
     assert wait_for_started(workspace, folder)
     assert wait_for_end(Store(workspace), folder.id, 120).status == "done"
     worker.process.wait(timeout=10)
-    idle = WorkerProcess(workspace)
+    idle = WorkerProcess(workspace, "0")
     assert idle.process.stdin is not None
     idle.process.stdin.close()  # as the kernel does when the server dies
     assert idle.process.wait(timeout=30) == 0

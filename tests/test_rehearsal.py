@@ -99,7 +99,7 @@ def test_it_tells_what_a_run_will_take_and_leaves_nothing(
 def test_while_a_run_trains_it_is_refused_and_nobody_waits(
     rehearser: Rehearser, workspace: Workspace, tiny_config: Config, tmp_path: Path
 ) -> None:
-    with filelock.FileLock(str(workspace.device_lock)):  # as a run that trains holds it
+    with filelock.FileLock(str(workspace.device_lock("0"))):  # as a run that trains holds it
         for replies in (rehearser.rehearse(tiny_config()), rehearser.suit(tiny_config())):
             with pytest.raises(RunError, match="A run is training"):
                 list(replies)
@@ -107,7 +107,7 @@ def test_while_a_run_trains_it_is_refused_and_nobody_waits(
         with pytest.raises(RunError, match="A run is training"):  # one that began while the process started
             Stage(RunFolder(saved(tiny_config(), tmp_path / "private")), workspace, 10**12, Listening())
     with device_now(workspace), pytest.raises(filelock.Timeout):
-        filelock.FileLock(str(workspace.device_lock)).acquire(timeout=0)
+        filelock.FileLock(str(workspace.device_lock("0"))).acquire(timeout=0)
     with device_now(workspace):  # given back
         pass
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import asdict, replace
 
 import psutil
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from studio.config import RunConfig
 from studio.errors import RunError
 from studio.events import Done, EvalDone, Failed, Phase, Queued, Saved, Started, StepDone, Stopped
+from studio.processes import Identity
 from studio.store import FIRST_POINTS, VIEWS_KEPT, Store, thin
 from studio.workspace import RunFolder, Workspace
 
@@ -28,7 +29,7 @@ def step(number: int, total: int = 10) -> StepDone:
 
 
 def alive() -> Started:
-    return Started(pid=os.getpid(), process_started=psutil.Process().create_time())
+    return Started(**asdict(Identity.of(psutil.Process())))
 
 
 def test_status_follows_the_last_event(workspace: Workspace, folder: RunFolder) -> None:
@@ -51,7 +52,7 @@ def test_status_follows_the_last_event(workspace: Workspace, folder: RunFolder) 
 
 def test_a_dead_worker_is_not_in_progress_for_ever(workspace: Workspace, folder: RunFolder) -> None:
     store = Store(workspace)
-    folder.events.append(Started(pid=2**22 + 1, process_started=1.0))
+    folder.events.append(Started(pid=2**22 + 1, born=1.0, boot=""))
     folder.events.append(step(3))
     state = store.state(folder.id)
     assert state.status == "failed"
@@ -60,13 +61,17 @@ def test_a_dead_worker_is_not_in_progress_for_ever(workspace: Workspace, folder:
 
 
 def test_a_pid_given_to_someone_else_does_not_count(workspace: Workspace, folder: RunFolder) -> None:
-    folder.events.append(Started(pid=os.getpid(), process_started=psutil.Process().create_time() - 100))
-    assert Store(workspace).state(folder.id).status == "failed"
+    me = Identity.of(psutil.Process())
+    for other in (replace(me, born=me.born - 100), replace(me, boot="an earlier start of the machine")):
+        folder.events.append(Started(**asdict(other)))
+        assert Store(workspace).state(folder.id).status == "failed"
+    folder.events.append(Started(**asdict(me)))
+    assert Store(workspace).state(folder.id).active
 
 
 def test_a_last_word_after_death_still_counts(workspace: Workspace, folder: RunFolder) -> None:
     store = Store(workspace)
-    folder.events.append(Started(pid=2**22 + 1, process_started=1.0))
+    folder.events.append(Started(pid=2**22 + 1, born=1.0, boot=""))
     assert store.state(folder.id).status == "failed"
     folder.events.append(Stopped(step=1))
     assert store.state(folder.id).status == "stopped"

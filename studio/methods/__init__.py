@@ -122,6 +122,13 @@ class Method(Entry):
         """Called after each optimiser update, gradients still there; returns curve name → value."""
         return {}
 
+    def state(self, model: Any) -> dict[str, Any]:
+        """What a checkpoint must hold beside the weights that learn: numbers, texts and tensors."""
+        return {}
+
+    def restore(self, model: Any, state: dict[str, Any]) -> None:
+        """Take back what `state` gave."""
+
     def notes(self, device: str) -> list[str]:
         """What a person should know before this method runs on `device` ('cpu', 'cuda', 'mps')."""
         return []

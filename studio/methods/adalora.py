@@ -13,6 +13,7 @@ from studio.settings import setting
 
 _FEWEST_STEPS = 4  # below, there is no time to find out what matters
 _NEVER = 2**31  # steps; a run of unknown length keeps its ranks
+_IMPORTANCE = ("ipt", "exp_avg_ipt", "exp_avg_unc")  # what peft's allocator remembers of each entry
 
 
 class Adalora(Targeted):
@@ -131,6 +132,15 @@ class Adalora(Targeted):
             _allocate(model, step)
         ranks = _ranks(model)
         return {"average_rank": sum(ranks) / len(ranks)}
+
+    def state(self, model: Any) -> dict[str, Any]:
+        allocator = model.base_model.rankallocator
+        return {"kept_ranks": model.kept_ranks, **{name: getattr(allocator, name) for name in _IMPORTANCE}}
+
+    def restore(self, model: Any, state: dict[str, Any]) -> None:
+        model.kept_ranks = state["kept_ranks"]
+        for name in _IMPORTANCE:
+            setattr(model.base_model.rankallocator, name, state[name])
 
 
 def _allocate(model: Any, step: int) -> None:

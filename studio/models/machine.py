@@ -15,6 +15,8 @@ from typing import Any
 import psutil
 import pynvml
 
+from studio.processes import own_device
+
 _BF16_FLAGS = {"avx512_bf16", "amx_bf16", "bf16"}  # x86 twice, then ARM, as Linux spells them
 _OVERHEAD = 800_000_000  # bytes that Python, torch and the libraries take before any model
 
@@ -166,6 +168,14 @@ def _handles(nvml: Any) -> Iterator[Any]:
             yield nvml.nvmlDeviceGetHandleByIndex(int(name)) if by_index else nvml.nvmlDeviceGetHandleByUUID(name)
     except pynvml.NVMLError:
         return
+
+
+def devices(nvml: Any = pynvml) -> list[str]:
+    """What CUDA_VISIBLE_DEVICES calls each GPU that a run can take; one name where there is none: the CPU takes one."""
+    there = len(list(_handles(nvml))) if torch_has_cuda() else 0
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = list(map(str, range(there))) if named is None else named.split(",")[:there]
+    return names or [own_device()]
 
 
 def _trained_on(nvml: Any) -> Any:

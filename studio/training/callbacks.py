@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import time
-from pathlib import Path
 from typing import Any
 
 import psutil
 import torch
 from transformers import TrainerCallback
 
-from studio.errors import RunError
-from studio.events import EvalDone, EventLog, Phase, StepDone
+from studio.errors import Diverged
+from studio.events import EvalDone, Phase, StepDone
+from studio.workspace import RunFolder
 
 PHASE_SECONDS = 0.5  # between two reports of progress within a phase
 _KNOWN = (  # what the loop itself logs
@@ -27,16 +27,22 @@ _KNOWN = (  # what the loop itself logs
 
 
 class EventCallback(TrainerCallback):
-    """Turns a trainer's callbacks into events, and a stop flag into an end between two steps."""
+    """Turns a trainer's callbacks into events, and a flag in the run's folder into an end between two steps.
 
-    def __init__(self, log: EventLog, stop_flag: Path) -> None:
-        self.log = log
-        self.stop_flag = stop_flag
+    Of a run that goes on from a checkpoint, what its log already holds is not told again.
+    """
+
+    def __init__(self, folder: RunFolder) -> None:
+        self.log = folder.events
+        self.stop_flag, self.pause_flag = folder.stop_flag, folder.pause_flag
+        before, _ = self.log.read_from()
+        self.told = max((event.step for event in before if isinstance(event, StepDone)), default=0)
+        self._scored = {event.step for event in before if isinstance(event, EvalDone)}
         self.step = 0
+        self.seconds = 0.0  # of training so far
         self._process = psutil.Process()
         self._step_started = 0.0
-        self._last_tokens = 0
-        self._seconds = 0.0
+        self._last_tokens: int | None = None
         self._last_progress = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -44,30 +50,34 @@ class EventCallback(TrainerCallback):
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._step_started = time.perf_counter()
+        if self._last_tokens is None:  # how many batches were looked at before depends on where it went on
+            self._last_tokens = int(state.num_input_tokens_seen)
 
     def on_substep_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._stop_if_asked(control)
+        self._end_if_asked(control)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.step = state.global_step
-        self._stop_if_asked(control)
+        self._end_if_asked(control)
 
-    def _stop_if_asked(self, control: Any) -> None:
+    def _end_if_asked(self, control: Any) -> None:
         if self.stop_flag.exists():
             control.should_training_stop = True
             control.should_evaluate = False
+        elif self.pause_flag.exists():  # an evaluation that is due now would be missing for ever
+            control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if not logs or "loss" not in logs:
             return  # the summary at the end, which the events before it already tell
         seconds = max(time.perf_counter() - self._step_started, 1e-9)
-        self._seconds += seconds
+        self.seconds += seconds
         tokens = int(state.num_input_tokens_seen)
         metrics = {
             "loss": float(logs["loss"]),
             "grad_norm": float(logs.get("grad_norm", 0.0)),
             "learning_rate": float(logs["learning_rate"]),
-            "tokens_per_second": (tokens - self._last_tokens) / seconds,
+            "tokens_per_second": (tokens - (self._last_tokens or 0)) / seconds,
             "memory": self._memory(),
             **{name: float(value) for name, value in logs.items() if name not in _KNOWN},
         }
@@ -75,11 +85,14 @@ class EventCallback(TrainerCallback):
         self._must_be_a_number("loss", metrics["loss"], state.global_step)
         # Clipping divides by this norm, so that an endless one leaves no weight a number.
         self._must_be_a_number("gradient", metrics["grad_norm"], state.global_step)
+        if state.global_step <= self.told:
+            self._progress("Catching up", state.global_step, self.told, "steps")
+            return
         self.log.append(
             StepDone(
                 step=state.global_step,
                 total_steps=state.max_steps,
-                seconds=self._seconds,
+                seconds=self.seconds,
                 tokens=tokens,
                 metrics=metrics,
             )
@@ -88,7 +101,7 @@ class EventCallback(TrainerCallback):
     @staticmethod
     def _must_be_a_number(what: str, value: float, step: int) -> None:
         if not math.isfinite(value):
-            raise RunError(
+            raise Diverged(
                 f"The {what} is no longer a number at step {step}.",
                 remedy="Lower the learning rate (a third is a good start) or choose float32 as 'Number format'.",
             )
@@ -99,11 +112,12 @@ class EventCallback(TrainerCallback):
         return held / 1e9
 
     def on_prediction_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._progress("Scoring held-out rows", kwargs["done"], kwargs["total"], "batches")
+
+    def _progress(self, name: str, done: int, total: int, unit: str) -> None:
         if time.perf_counter() - self._last_progress >= PHASE_SECONDS:
             self._last_progress = time.perf_counter()
-            self.log.append(
-                Phase(name="Scoring held-out rows", done=kwargs["done"], total=kwargs["total"], unit="batches")
-            )
+            self.log.append(Phase(name=name, done=done, total=total, unit=unit))
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         def scored(step: int, kind: str) -> None:
@@ -115,7 +129,8 @@ class EventCallback(TrainerCallback):
             for name in found:
                 if name.endswith("_loss"):
                     self._must_be_a_number("held-out loss", found[name], step)
-            self.log.append(EvalDone(step=step, metrics=found))
+            if step not in self._scored:
+                self.log.append(EvalDone(step=step, metrics=found))
 
         if any(name.startswith("base_") for name in metrics):
             scored(0, "base")

@@ -16,20 +16,23 @@ from studio.training.route import Route, choose
 from studio.training.trainer import StudioTrainer
 
 
-def head_loss(head: Head, output: Tensor, target: Tensor) -> Tensor:
+def head_loss(head: Head, output: Tensor, target: Tensor, smoothing: float = 0.0) -> Tensor:
     """The loss of one head summed over rows, in nats; of numbers half the squared error, in their scale.
 
     `output` has shape (rows, outputs), `target` (rows, head.targets), none of it missing. Of several
     labels that may be right at once it is the mean of their binary cross-entropies. Balanced weights
-    average 1 over the training rows, so that losses stay comparable (King & Zeng 2001).
+    average 1 over the training rows, so that losses stay comparable (King & Zeng 2001). Of each right label a
+    share of `smoothing` is spread evenly over what might have been said (Szegedy et al. 2016, arXiv:1512.00567).
     """
     weights = torch.tensor(head.balance, device=output.device) if head.balance else None
     if head.kind == "classes":
-        return functional.cross_entropy(output, target[:, 0].long(), weight=weights, reduction="sum")
+        right = target[:, 0].long()
+        return functional.cross_entropy(output, right, weight=weights, reduction="sum", label_smoothing=smoothing)
     if head.kind == "labels":
         if weights is not None:  # n / (2 x present), from which n / (2 x absent) follows
             weights = torch.where(target > 0, weights, weights / (2 * weights - 1))
-        each = functional.binary_cross_entropy_with_logits(output, target, weight=weights, reduction="none")
+        smooth = target * (1 - smoothing) + smoothing / 2
+        each = functional.binary_cross_entropy_with_logits(output, smooth, weight=weights, reduction="none")
         return each.mean(dim=1).sum()
     return 0.5 * (output - target).square().sum()
 
@@ -92,7 +95,8 @@ class HeadTrainer(StudioTrainer):
             self.specs, self._outputs(batch), _by_head(self.specs, batch["targets"]), strict=True
         ):
             has = ~target[:, 0].isnan()
-            yield head, head_loss(head, output[has].float(), target[has]), int(has.sum())
+            smoothing = self.training.label_smoothing_factor
+            yield head, head_loss(head, output[has].float(), target[has], smoothing), int(has.sum())
 
     def log(self, logs: dict[str, float], *args: Any, **kwargs: Any) -> None:
         """With a curve for each head where there are several."""

@@ -13,11 +13,12 @@ from studio.training.route import Route
 from studio.training.settings import LOGITS_AT_ONCE
 
 
-def answer_loss(route: Route, batch: Batch) -> tuple[Tensor, int]:
+def answer_loss(route: Route, batch: Batch, smoothing: float = 0.0) -> tuple[Tensor, int]:
     """Summed cross-entropy, in nats, over the labelled tokens of `batch`, and how many there are.
 
     loss = -sum_t log p(x_t | x_<t) over tokens t with label x_t != -100. Logits are computed for these
-    tokens only, and of few at a time: prompts never meet the vocabulary, and no tensor grows with both.
+    tokens only, and of few at a time: prompts never meet the vocabulary, and no tensor grows with both. `smoothing`
+    is as in `summed_cross_entropy`.
     """
     labelled = (batch["labels"] != -100).nonzero().squeeze(1)
     if labelled.numel() == 0:
@@ -26,26 +27,42 @@ def answer_loss(route: Route, batch: Batch) -> tuple[Tensor, int]:
     states = route.states(batch, labelled - 1)
     at_once = max(1, LOGITS_AT_ONCE[states.device.type == "cuda"] // route.vocabulary)
     targets = batch["labels"][labelled]
-    return summed_cross_entropy(states, targets, route.head, route.head_weights(), at_once), len(labelled)
+    weights = route.head_weights()
+    return summed_cross_entropy(states, targets, route.head, weights, at_once, smoothing), len(labelled)
 
 
 def summed_cross_entropy(
-    states: Tensor, targets: Tensor, head: Callable[[Tensor], Tensor], weights: list[Tensor], at_once: int
+    states: Tensor,
+    targets: Tensor,
+    head: Callable[[Tensor], Tensor],
+    weights: list[Tensor],
+    at_once: int,
+    smoothing: float = 0.0,
 ) -> Tensor:
     """-sum_i log softmax(head(states_i))[targets_i], in nats; `weights` are those of `head` that learn.
+
+    Of each target a share of `smoothing` is spread evenly over the vocabulary (Szegedy et al. 2016,
+    arXiv:1512.00567, section 7).
 
     `states` has shape (tokens, width), `targets` (tokens,). Gradients are found beside the loss, `at_once`
     tokens at a time, so that no logits are kept, nor computed twice (Hsu et al. 2024, arXiv:2410.10989,
     section 3.2).
     """
     learns = torch.is_grad_enabled() and (states.requires_grad or bool(weights))
-    return _CrossEntropy.apply(states, targets, head, at_once, learns, *weights)  # pyright: ignore[reportReturnType]
+    return _CrossEntropy.apply(states, targets, head, at_once, smoothing, learns, *weights)  # pyright: ignore[reportReturnType]
 
 
 class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(
-        ctx: Any, states: Tensor, targets: Tensor, head: Any, at_once: int, learns: bool, *weights: Tensor
+        ctx: Any,
+        states: Tensor,
+        targets: Tensor,
+        head: Any,
+        at_once: int,
+        smoothing: float,
+        learns: bool,
+        *weights: Tensor,
     ) -> Tensor:
         total = torch.zeros((), dtype=torch.float32, device=states.device)
         gradient = torch.empty_like(states) if learns else None
@@ -55,7 +72,7 @@ class _CrossEntropy(torch.autograd.Function):
             with torch.set_grad_enabled(learns):
                 piece = states[begin:end].detach().requires_grad_(learns)
                 logits = head(piece)
-            loss, slope = _loss_and_slope(logits.detach(), targets[begin:end], slope=learns)
+            loss, slope = _loss_and_slope(logits.detach(), targets[begin:end], smoothing, slope=learns)
             total += loss
             if gradient is not None:
                 first, *others = torch.autograd.grad(logits, [piece, *weights], slope)
@@ -68,18 +85,22 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
         gradient, *of_weights = (each * outputs[0] for each in ctx.saved_tensors)
-        return gradient, None, None, None, None, *of_weights
+        return gradient, None, None, None, None, None, *of_weights
 
 
-def _loss_and_slope(logits: Tensor, targets: Tensor, *, slope: bool) -> tuple[Tensor, Tensor | None]:
-    """Summed cross-entropy and its gradient, softmax - one-hot, in the logits' own format."""
+def _loss_and_slope(logits: Tensor, targets: Tensor, smoothing: float, *, slope: bool) -> tuple[Tensor, Tensor | None]:
+    """Summed cross-entropy and its gradient, softmax - smoothed one-hot, in the logits' own format."""
     scores = logits.float() if logits.dtype != torch.float32 else logits.clone()
     norm = scores.logsumexp(dim=1, keepdim=True)
-    loss = (norm - scores.gather(1, targets[:, None])).sum()
+    loss = (norm - (1 - smoothing) * scores.gather(1, targets[:, None])).sum()
+    if smoothing:
+        loss -= smoothing * scores.mean(dim=1).sum()
     if not slope:
         return loss, None
     scores.sub_(norm).exp_()
-    scores.scatter_add_(1, targets[:, None], scores.new_full((len(targets), 1), -1.0))
+    scores.scatter_add_(1, targets[:, None], scores.new_full((len(targets), 1), smoothing - 1.0))
+    if smoothing:
+        scores -= smoothing / scores.shape[1]
     return loss, scores.to(logits.dtype)
 
 

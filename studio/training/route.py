@@ -24,6 +24,7 @@ _WINDOWS = ("sliding_window", "attention_chunk_size")  # of a config: rows longe
 class Route(Protocol):
     """What losses need of a model."""
 
+    inner: Any  # transformers' own model
     reason: str  # why rows are padded; '' where they are not
     vocabulary: int  # how many logits a token has
 
@@ -44,6 +45,10 @@ class Route(Protocol):
 
     def running(self) -> contextlib.AbstractContextManager[None]:
         """Around everything that computes, the backward pass included: checkpoints compute attention anew there."""
+        ...
+
+    def resting(self) -> contextlib.AbstractContextManager[None]:
+        """Amid `running`: the model is as its library made it, and can be asked for an answer."""
         ...
 
 
@@ -84,14 +89,31 @@ class _Both:
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         self._runs += 1
+        if self._runs == 1:
+            self._enter()
         try:
-            if self._runs > 1:
-                yield
-                return
-            with _uncast(self.inner if self.compute is not None else None), self._prepared():
-                yield
+            yield
         finally:
             self._runs -= 1
+            if not self._runs:
+                self._inside.close()
+
+    def _enter(self) -> None:
+        self._inside = contextlib.ExitStack()
+        self._inside.enter_context(_uncast(self.inner if self.compute is not None else None))
+        self._inside.enter_context(self._prepared())
+
+    @contextlib.contextmanager
+    def resting(self) -> Iterator[None]:
+        """Amid `running`: the model is as its library made it, and can be asked for an answer."""
+        if not self._runs:
+            yield
+            return
+        self._inside.close()
+        try:
+            yield
+        finally:
+            self._enter()
 
     def _prepared(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 from studio.settings import Settings, setting
+from studio.training.schedules import Shape, schedule
 
 LOGITS_AT_ONCE = (2**24, 2**27)  # numbers, elsewhere and on an NVIDIA GPU; a CPU wants few
 
@@ -55,11 +57,13 @@ class TrainingSettings(Settings):
         "LoRA.",
         source="Schulman et al. 2025, LoRA Without Regret: adapters like about 10 x the rate of full fine-tuning",
     )
-    lr_scheduler_type: Literal["linear", "cosine", "constant"] = setting(
+    lr_scheduler_type: Shape = setting(
         "linear",
         "Schedule",
         advanced=True,
-        help="How the learning rate falls after the warm-up: in a straight line, along a cosine, or not at all.",
+        help="How the learning rate falls after the warm-up: in a straight line, along a cosine, not at all, or only "
+        "in the last part of the run.",
+        source="Hägele et al. 2024, arXiv:2405.18392 (warm-up, stable, decay)",
     )
     warmup_steps: float = setting(
         0.05,
@@ -69,6 +73,15 @@ class TrainingSettings(Settings):
         advanced=True,
         unit="steps, or share below 1",
         help="The learning rate rises over these first steps, so that early noise does no harm.",
+    )
+    decay_steps: float = setting(
+        0.2,
+        "Decay",
+        gt=0,
+        le=100_000,
+        advanced=True,
+        unit="steps, or share below 1",
+        help="With the schedule 'warmup_stable_decay': over these last steps the rate falls.",
     )
     weight_decay: float = setting(
         0.0,
@@ -87,6 +100,25 @@ class TrainingSettings(Settings):
         advanced=True,
         help="A longer gradient is shortened to this norm; 0 switches it off.",
         source="Pascanu et al. 2013, arXiv:1211.5063",
+    )
+    neftune_noise_alpha: float = setting(
+        0.0,
+        "Noise on embeddings",
+        ge=0,
+        le=100,
+        advanced=True,
+        help="Makes answers of a chat model freer and longer after little data; 5 is usual, 0 adds none.",
+        source="Jain et al. 2023, arXiv:2310.05914 (NEFTune)",
+    )
+    label_smoothing_factor: float = setting(
+        0.0,
+        "Label smoothing",
+        ge=0,
+        lt=1,
+        advanced=True,
+        help="This share of each target is spread over all tokens or classes: the model grows less sure of itself, "
+        "which helps where labels are wrong here and there. Held-out rows are scored without it.",
+        source="Szegedy et al. 2016, arXiv:1512.00567, section 7",
     )
     optim: Literal["adamw_torch_fused", "adamw_torch", "adamw_8bit", "paged_adamw_8bit"] = setting(
         "adamw_torch_fused",
@@ -133,6 +165,39 @@ class TrainingSettings(Settings):
         unit="steps",
         help="Scores the held-out rows this often. Empty: four times in the run.",
     )
+    early_stopping_patience: int | None = setting(
+        None,
+        "Stop early after",
+        ge=1,
+        le=1000,
+        advanced=True,
+        unit="evaluations",
+        help="Ends the run when the loss on held-out rows has not fallen for so many evaluations. Empty: never.",
+    )
+    load_best_model_at_end: bool = setting(
+        False,
+        "Keep the best",
+        advanced=True,
+        help="Saves the weights of the evaluation with the lowest loss on held-out rows rather than the last ones.",
+    )
+    save_steps: int | None = setting(
+        None,
+        "Checkpoint every",
+        ge=1,
+        le=1_000_000,
+        advanced=True,
+        unit="steps",
+        help="A run that is paused, killed or cut off goes on from its last checkpoint. Empty: every minute or so, "
+        "whenever held-out rows were scored better than before, and at the end.",
+    )
+    save_total_limit: int = setting(
+        1,
+        "Checkpoints to keep",
+        ge=1,
+        le=1000,
+        advanced=True,
+        help="So many of the newest, and that of the best evaluation.",
+    )
     eval_rows: int = setting(
         48,
         "Held-out rows for the loss",
@@ -152,6 +217,16 @@ class TrainingSettings(Settings):
         help="At the end the base and the tuned model each answer this many held-out prompts and are compared. "
         "0 leaves that out.",
     )
+    sample_rows: int = setting(
+        2,
+        "Answers to watch",
+        ge=0,
+        le=100,
+        advanced=True,
+        unit="rows",
+        help="At each evaluation the model answers so many held-out prompts, always the same: the page shows how its "
+        "answers change. 0 leaves that out.",
+    )
     max_new_tokens: int = setting(
         64,
         "Answer length at most",
@@ -160,6 +235,19 @@ class TrainingSettings(Settings):
         advanced=True,
         unit="tokens",
         help="Where those answers are cut.",
+    )
+
+    def schedule(self, steps: int) -> Callable[[int], float]:
+        """Update, counted from 0 → factor on the learning rate, in a run of so many."""
+        return schedule(self.lr_scheduler_type, steps, self.warmup_steps, self.decay_steps)
+
+
+def in_smaller_batches(training: TrainingSettings) -> TrainingSettings | None:
+    """Batches of half the rows or fewer, and so many of them that an update takes as many; None for single rows."""
+    rows, batches = training.per_device_train_batch_size, training.gradient_accumulation_steps
+    fewer = next((each for each in range(rows // 2, 0, -1) if rows % each == 0), None)
+    return fewer and training.model_copy(  # pyright: ignore[reportReturnType]  # never 0
+        update={"per_device_train_batch_size": fewer, "gradient_accumulation_steps": batches * rows // fewer}
     )
 
 

@@ -21,7 +21,7 @@ class SupervisedTrainer(StudioTrainer):
         return lambda rows: collate(rows, apart=not self.route.reason)
 
     def summed_loss(self, batch: Batch) -> tuple[torch.Tensor, int]:
-        return answer_loss(self.route, batch)
+        return answer_loss(self.route, batch, self.training.label_smoothing_factor)
 
     def scores(self, batches: Iterator[Batch], step: Callable[[int], None]) -> dict[str, float]:
         loss = mean_answer_loss(self.route, batches, step)

@@ -5,17 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch.optim.lr_scheduler import LambdaLR
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments, get_scheduler
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from studio.checkpoints import Checkpoint
 from studio.data.tokenised import lengths_of
 from studio.methods import Method, Part
 from studio.training.batching import Batch, EpochSampler, Rows
+from studio.training.keeping import Keeper
+from studio.training.noise import noisy
 from studio.training.route import Route, choose
-from studio.training.settings import planned_steps
+from studio.training.sampling import Sampler
+from studio.training.settings import TrainingSettings, planned_steps
+from studio.training.state import load_weights, set_dice
 
 EVALUATIONS = 4  # in a run, where nothing else was asked for
 
@@ -40,15 +46,21 @@ class StudioTrainer(Trainer):
         tokenizer: Any,
         prepared: Any,
         arguments: TrainingArguments,
+        training: TrainingSettings,
         listener: Any,
         method: Method,
+        keeper: Keeper | None = None,
         compute: torch.dtype | None = None,
+        group_size: int | None = None,
     ) -> None:
         """`prepared` is what the objective made of the rows. Its loss can be added to: see `parts`.
 
-        `compute` is the format of matrix products, where it is another than the weights'.
+        `compute` is the format of matrix products, where it is another than the weights'. `group_size` is how many
+        rows are drawn together, where batches were made smaller since.
         """
         self.method = method
+        self.training = training
+        self.rate = training.schedule(arguments.max_steps)
         self.prepared = prepared
         scored = prepared.validation or prepared.old
         super().__init__(
@@ -58,14 +70,19 @@ class StudioTrainer(Trainer):
             eval_dataset=Rows(scored) if scored else None,
             data_collator=self.collator(),
             processing_class=tokenizer,
-            callbacks=[_AfterStep(self), listener],
+            callbacks=[_AfterStep(self), listener, *([keeper] if keeper else [])],
         )
+        self.listener, self.keeper = listener, keeper
+        self.sample: Sampler | None = None  # where answers are to be watched
+        if keeper:
+            keeper.trainer = self
+        self.group_size = group_size or arguments.per_device_train_batch_size
         self.route = self.routed(model, compute)
         self.remove_callback(PrinterCallback)
         self.model_accepts_loss_kwargs = True  # so that the labelled items are counted for us
         self.parts: dict[str, Part] = method.parts()  # curve name → what is added to the loss
         self.extras: dict[str, float] = {}  # curves beside the loss, of the step at hand
-        self._base: dict[str, float] | None = None
+        self.base: dict[str, float] | None = None  # scores of the model without its adapter, once they are known
 
     # -- what subclasses say ---------------------------------------------------------------------------
 
@@ -95,7 +112,7 @@ class StudioTrainer(Trainer):
         rows = train_dataset if train_dataset is not None else self.train_dataset
         lengths = lengths_of(rows.encoded)
         grouped = bool(self.route.reason)
-        return EpochSampler(lengths, self.args.per_device_train_batch_size, self.args.seed, grouped=grouped)
+        return EpochSampler(lengths, self.group_size, self.args.seed, grouped=grouped)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
         with self.route.running():
@@ -104,7 +121,8 @@ class StudioTrainer(Trainer):
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
-        loss, labelled = self.summed_loss(inputs)
+        with noisy(self.route.inner.get_input_embeddings(), self.training.neftune_noise_alpha, inputs["lengths"]):
+            loss, labelled = self.summed_loss(inputs)
         loss = loss / max(int(num_items_in_batch if num_items_in_batch is not None else labelled), 1)
         for name, part in self.parts.items():
             # Once an update, however many batches it sums.
@@ -129,16 +147,9 @@ class StudioTrainer(Trainer):
         return self.optimizer
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
-        """As transformers does for a run one step longer, less the first step, whose rate is 0 in a warm-up."""
+        """The run's own schedule, the same for all parameters."""
         if self.lr_scheduler is None:
-            schedule: Any = get_scheduler(
-                self.args.lr_scheduler_type,
-                optimizer=optimizer or self.optimizer,
-                num_warmup_steps=int(self.args.warmup_steps) + 1,
-                num_training_steps=num_training_steps + 1,
-            )
-            rates = [lambda step, rate=rate: rate(step + 1) for rate in schedule.lr_lambdas]
-            self.lr_scheduler = LambdaLR(schedule.optimizer, rates)
+            self.lr_scheduler = LambdaLR(optimizer or self.optimizer, self.rate)
         return self.lr_scheduler
 
     def _groups(self) -> list[dict[str, Any]]:
@@ -156,6 +167,36 @@ class StudioTrainer(Trainer):
             for (decays, factor), weights in groups.items()
         ]
 
+    # -- from checkpoint to checkpoint -----------------------------------------------------------------
+
+    def resume(self, checkpoint: Checkpoint) -> None:
+        """Train on as if nothing had happened since `checkpoint`. Raises RunError where it is of other rows."""
+        assert self.keeper
+        self._left = self.keeper.take_up(checkpoint)
+        self.base, self.listener.seconds = self._left["base"], self._left["seconds"]
+        self.train(resume_from_checkpoint=str(checkpoint.path))
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        if self.keeper:
+            self.keeper.write()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+        load_weights(Path(resume_from_checkpoint), self.model)
+        self.method.restore(self.model, self._left["method"])
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            self.optimizer.load_state_dict(self._left["optimizer"])
+            self.create_scheduler(0).load_state_dict(self._left["scheduler"])
+
+    def _load_scaler(self, checkpoint: str | None) -> None:
+        if checkpoint and self._left["scaler"]:
+            self.accelerator.scaler.load_state_dict(self._left["scaler"])
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint:
+            set_dice(self._left["dice"])
+
     # -- evaluation ------------------------------------------------------------------------------------
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
@@ -163,12 +204,18 @@ class StudioTrainer(Trainer):
         if self.eval_dataset is None:
             return {}
         metrics = {f"eval_{name}": value for name, value in self._score_all().items()}
-        if self._base is None:
-            self._base = {}
+        first = self.base is None
+        if self.base is None:
+            self.base = {}
             if self.base_counts:
                 with self.model.disable_adapter():
-                    self._base = self._score_all()
-            metrics |= {f"base_{name}": value for name, value in self._base.items()}
+                    self.base = self._score_all()
+            metrics |= {f"base_{name}": value for name, value in self.base.items()}
+        if self.sample:
+            with self.route.resting():
+                if first:
+                    self.sample(self.model, 0, adapter=False)
+                self.sample(self.model, self.state.global_step)
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
         return metrics
 
@@ -217,7 +264,9 @@ class _AfterStep(TrainerCallback):
         trainer.extras |= trainer.method.after_step(trainer.model, state.global_step + 1)
 
 
-def arguments(training: Any, *, rows: int, held_out: int, device: str, seed: int, output_dir: str) -> TrainingArguments:
+def arguments(
+    training: TrainingSettings, *, rows: int, held_out: int, device: str, seed: int, output_dir: str
+) -> TrainingArguments:
     """TrainingArguments for `training` (a TrainingSettings) over `rows` rows, scored on `held_out` others."""
     steps = planned_steps(training, rows)
     return TrainingArguments(
@@ -226,9 +275,7 @@ def arguments(training: Any, *, rows: int, held_out: int, device: str, seed: int
         per_device_train_batch_size=training.per_device_train_batch_size,
         per_device_eval_batch_size=training.per_device_train_batch_size,
         gradient_accumulation_steps=training.gradient_accumulation_steps,
-        learning_rate=training.learning_rate,
-        lr_scheduler_type=training.lr_scheduler_type,
-        warmup_steps=warmup_steps(training, steps),
+        learning_rate=training.learning_rate,  # pyright: ignore[reportArgumentType]  # a run's config has one
         weight_decay=training.weight_decay,
         max_grad_norm=training.max_grad_norm,
         optim=training.optim,
@@ -251,9 +298,3 @@ def arguments(training: Any, *, rows: int, held_out: int, device: str, seed: int
         use_cpu=device == "cpu",
         seed=seed,
     )
-
-
-def warmup_steps(training: Any, steps: int) -> int:
-    """Of so many updates, those of the warm-up; a share is rounded down, so that a short run has none."""
-    asked = training.warmup_steps
-    return int(asked if asked >= 1 else steps * asked)

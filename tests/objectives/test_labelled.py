@@ -332,6 +332,7 @@ def head_trainer(folder: Path, *, size: int = 8, head_rate: float = 1e-3, **chan
         model=model,
         tokenizer=tiny_tokenizer(),
         prepared=PreparedLabels(rows, [], Report(0, 0, 0, 0), heads=heads, head_rate=head_rate),
+        training=settings,
         listener=TrainerCallback(),
         method=method,
         arguments=arguments(settings, rows=8, held_out=0, device="cpu", seed=0, output_dir=str(folder)),

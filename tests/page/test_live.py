@@ -18,6 +18,7 @@ from studio.events import (
     StepDone,
     VocabularyExtended,
 )
+from studio.jobs import Jobs
 from studio.store import Store
 from studio.workspace import Workspace
 from tabs._charts import COLOURS, charts
@@ -33,7 +34,8 @@ def told(workspace: Workspace, *events: Event, objective: str = "next_token") ->
     for event in (*events, Saved(step=2, size=480_000, peak_memory=1.25), Done()):
         folder.events.append(event)
     folder.events.close()
-    return payload(Store(workspace), folder.id, 0)
+    store = Store(workspace)
+    return payload(store, Jobs(workspace, store, keep_warm=False), folder.id, 0)
 
 
 def step(**metrics: float) -> StepDone:

@@ -192,6 +192,7 @@ def trainer(tmp_path: Any, accumulation: int, prepared: Prepared, listener: Any)
         model=Lora(r=4).attach(tiny_model()),
         tokenizer=tiny_tokenizer(),
         prepared=prepared,
+        training=settings,
         method=Lora(r=4),
         listener=listener,
         arguments=arguments(settings, rows=4, held_out=0, device="cpu", seed=0, output_dir=str(tmp_path)),

@@ -9,15 +9,16 @@ from typing import Any
 import pytest
 
 from studio.errors import RunError
-from studio.events import EvalDone, EventLog, Phase, StepDone
+from studio.events import EvalDone, Phase, StepDone
 from studio.training.callbacks import EventCallback
+from studio.workspace import RunFolder
 
 LOGS = {"loss": 2.0, "grad_norm": 0.5, "learning_rate": 1e-4}
 
 
 @pytest.fixture
 def callback(tmp_path: Path) -> EventCallback:
-    return EventCallback(EventLog(tmp_path / "events.jsonl"), tmp_path / "stop")
+    return EventCallback(RunFolder(tmp_path))
 
 
 def control() -> Any:
@@ -47,6 +48,26 @@ def test_a_stop_flag_ends_training_without_another_evaluation(callback: EventCal
     assert asked.should_training_stop
     assert not asked.should_evaluate
     assert callback.step == 2
+
+
+def test_a_pause_flag_ends_training_after_an_evaluation_that_is_due(callback: EventCallback) -> None:
+    asked = control()
+    callback.pause_flag.touch()
+    callback.on_step_end(None, state(2), asked)
+    assert asked.should_training_stop
+    assert asked.should_evaluate
+
+
+def test_what_the_log_holds_is_not_told_again(tmp_path: Path) -> None:
+    for told in ([1, 2, 3], [2, 3, 4]):  # the second goes on from a checkpoint after step 1
+        callback = EventCallback(RunFolder(tmp_path))
+        for step in told:
+            callback.on_step_begin(None, state(step), control())
+            callback.on_log(None, state(step, 10 * step), control(), dict(LOGS))
+            callback.on_evaluate(None, state(step), control(), {"eval_loss": 1.0 / step})
+    events, _ = callback.log.read_from()
+    assert [event.step for event in events if isinstance(event, StepDone)] == [1, 2, 3, 4]
+    assert [event.step for event in events if isinstance(event, EvalDone)] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("wrong", [{"loss": float("nan")}, {"loss": float("inf")}, {"grad_norm": float("inf")}])

@@ -43,6 +43,7 @@ def trained(folder: Path, **settings: Any) -> tuple[list[float], bool]:
         tokenizer=tokenizer,
         prepared=Prepared([row], [], report_on([row], 0)),
         method=Lora(r=4),
+        training=chosen,
         listener=rates,
         arguments=arguments(chosen, rows=1, held_out=0, device="cpu", seed=0, output_dir=str(folder)),
     ).train()

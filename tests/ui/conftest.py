@@ -32,9 +32,14 @@ FLAGS = [
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Browser tests come last: they take minutes, and what they rest on is tested before them."""
-    here = Path(__file__).parent
-    items.sort(key=lambda item: here in item.path.parents)
+    """Browser tests come last: they take minutes, and what they rest on is tested before them.
+
+    Of several processes one begins with them, those of the longest file first, so that all end together.
+    """
+    here, parallel = Path(__file__).parent, "PYTEST_XDIST_WORKER" in os.environ
+    items.sort(key=lambda item: (here in item.path.parents) != parallel)
+    if parallel:
+        items.sort(key=lambda item: item.path.stem != "test_newcomer")
 
 
 class Studio:
