@@ -54,6 +54,37 @@ def test_train_tells_how_it_goes_and_ends_with_the_folder(tmp_path: Path, config
     assert json.loads((folder / "config.json").read_text())["dataset"]["format"] == "prompt_completion"
 
 
+def test_resume_goes_on_with_the_same_configs_unfinished_run(tmp_path: Path, config: Path) -> None:
+    text = config.read_text().replace("max_steps: 3", "max_steps: 3000, save_steps: 1")
+    config.write_text(text)
+    command = [COMMAND, "--workspace", str(tmp_path / "w"), "train", str(config)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        assert running.stdout is not None
+        next(line for line in running.stdout if line.startswith("step "))
+        workspace = Workspace(tmp_path / "w")
+        (folder,) = workspace.run_folders()
+        twice = run("--workspace", str(tmp_path / "w"), "train", "--resume", str(config), cwd=tmp_path)
+        assert "trains this config already" in twice.stderr
+        process = Store(workspace).state(folder.id).process()
+        assert process is not None
+        process.kill()
+    reached = Store(workspace).state(folder.id).step
+    with subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
+        assert running.stdout is not None
+        told = [next(line for line in running.stdout if line.startswith(start)) for start in ("Goes on from", "step ")]
+        running.send_signal(signal.SIGINT)
+        rest = running.stdout.read()
+    assert 1 <= int(re.findall(r"\d+", told[0])[0]) <= reached
+    assert int(re.findall(r"\d+", told[1])[0]) > reached
+    assert rest.splitlines()[-1] == str(folder.path)
+    assert len(workspace.run_folders()) == 1
+    other = config.with_name("other.yaml")
+    other.write_text(text.replace("max_steps: 3000", "max_steps: 2"))
+    fresh = run("--workspace", str(tmp_path / "w"), "train", "--resume", str(other), cwd=tmp_path)
+    assert fresh.returncode == 0, fresh.stderr
+    assert len(workspace.run_folders()) == 2
+
+
 def test_the_config_a_run_kept_can_be_run_again(tmp_path: Path, config: Path) -> None:
     folders = []
     for path in (config, None):

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -317,3 +318,82 @@ def test_a_worker_sees_one_gpu(seen: str | None, told: str, monkeypatch: pytest.
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", seen)
     assert worker_environment()["CUDA_VISIBLE_DEVICES"] == told
+
+
+def test_a_run_rests_and_goes_on_once_however_often_it_is_asked(
+    jobs: Jobs, workspace: Workspace, tiny_config: Make
+) -> None:
+    run_id = jobs.submit(many_steps(tiny_config))
+    wait_until(lambda: jobs.store.state(run_id).step > 1)
+    jobs.pause(run_id)
+    assert jobs.store.state(run_id).status in ("pausing", "paused")
+    rested = wait_for_end(jobs.store, run_id, 30)
+    assert rested.status == "paused"
+    wait_until(lambda: rested.process() is None, 10)
+    reached = rested.step
+    threads = [threading.Thread(target=jobs.resume, args=[run_id]) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    wait_until(lambda: jobs.store.state(run_id).step > reached)
+    jobs.resume(run_id)  # it trains: nothing to do
+    jobs.stop(run_id)
+    wait_for_end(jobs.store, run_id, 30)
+    kinds = [type(event).__name__ for event in workspace.run(run_id).events.read_from()[0]]
+    assert kinds.count("Started") == kinds.count("Queued") == 2
+
+
+def test_one_that_waits_rests_at_once_and_one_that_is_done_stays_so(jobs: Jobs, tiny_config: Make) -> None:
+    first = jobs.submit(tiny_config())
+    second = jobs.submit(tiny_config())
+    jobs.pause(second)
+    assert jobs.store.state(second).status == "paused"
+    assert wait_for_end(jobs.store, first, 120).status == "done"
+    with pytest.raises(RunError, match="is done"):
+        jobs.resume(first)
+    jobs.resume(second)
+    assert wait_for_end(jobs.store, second, 120).status == "done"
+
+
+def test_as_many_runs_at_once_as_devices(workspace: Workspace, tiny_config: Make) -> None:
+    several = Jobs(workspace, Store(workspace), keep_warm=False, devices=["0", "1"])
+    several.start()
+    ids = [several.submit(many_steps(tiny_config)) for _ in range(3)]
+    try:
+        wait_until(lambda: all(several.store.state(each).step for each in ids[:2]))
+        assert several.store.state(ids[2]).status == "queued"
+        assert {several.store.state(each).device for each in ids[:2]} == {"0", "1"}
+        several.stop(ids[1])
+        wait_until(lambda: several.store.state(ids[2]).step > 0)
+        assert several.store.state(ids[2]).device == "1"
+    finally:
+        for each in ids:
+            several.kill(each)
+        several.close()
+
+
+def test_a_run_that_the_system_killed_for_its_memory_goes_on_in_smaller_batches(
+    jobs: Jobs, workspace: Workspace, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The system counts such kills; ours is told apart from others by that count alone."""
+    config = many_steps(tiny_config)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"save_steps": 1})})
+    kills = [3]
+    monkeypatch.setattr("studio.jobs.memory_kills", lambda: kills[0])
+    run_id = jobs.submit(config)
+    wait_until(lambda: jobs.store.state(run_id).step > 2)
+    kills[0] += 1
+    process = jobs.store.state(run_id).process()
+    assert process is not None
+    process.kill()
+    wait_until(
+        lambda: (shrunk := jobs.store.state(run_id).shrunk) is not None and shrunk.per_device_train_batch_size == 2
+    )
+    before = jobs.store.state(run_id).step
+    wait_until(lambda: jobs.store.state(run_id).step > before)
+    process = jobs.store.state(run_id).process()
+    assert process is not None
+    process.kill()  # this time by somebody
+    wait_until(lambda: jobs.store.state(run_id).status == "failed")
+    assert "ended without a word" in jobs.store.state(run_id).problem

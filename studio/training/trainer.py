@@ -186,6 +186,7 @@ class StudioTrainer(Trainer):
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint:
+            assert self.optimizer is not None
             self.optimizer.load_state_dict(self._left["optimizer"])
             self.create_scheduler(0).load_state_dict(self._left["scheduler"])
 

@@ -99,6 +99,19 @@ def test_cross_entropy_by_hand() -> None:
     assert states.grad.tolist() == [[-3.0, 3.0], [3.0, -3.0]]
 
 
+@pytest.mark.parametrize("at_once", [2, 5])
+def test_smoothed_targets_are_torchs_own(at_once: int) -> None:
+    torch.manual_seed(0)
+    targets = torch.tensor([3, 0, 7, 7, 1])
+    mine, theirs = (torch.randn(5, 8, generator=torch.Generator().manual_seed(1), requires_grad=True) for _ in "ab")
+    loss = summed_cross_entropy(mine, targets, lambda each: 1.5 * each, [], at_once, 0.2)
+    plain = torch.nn.functional.cross_entropy(1.5 * theirs, targets, reduction="sum", label_smoothing=0.2)
+    torch.testing.assert_close(loss, plain)
+    loss.backward()
+    plain.backward()
+    torch.testing.assert_close(mine.grad, theirs.grad)
+
+
 def test_scoring_keeps_no_gradients(batch: Batch) -> None:
     model = tiny_model()
     with torch.inference_mode():
