@@ -23,6 +23,7 @@ from typing import Any
 import filelock
 import psutil
 
+from studio import ledger
 from studio.config import RunConfig
 from studio.errors import ConfigError, RunError
 from studio.events import Failed, Note, Paused, Queued, Stopped
@@ -174,6 +175,7 @@ class Jobs:
         self._running: dict[str, WorkerProcess] = {}
         self._warmed = 0.0  # when the last one was started
         self._waiting: list[str] = []
+        self._kept: list[str] = []  # the same as it is on disk
         self.watchdog = Watchdog()
         self._watched = 0.0  # when
         self._devices = list(devices) if devices is not None else machine.devices()
@@ -205,6 +207,8 @@ class Jobs:
         self._close.set()
         if self._thread.is_alive():
             self._thread.join()
+            with contextlib.suppress(OSError):  # a full disk
+                self._keep_order()
         for run_id, worker in self._running.items():
             with contextlib.suppress(RunError, subprocess.TimeoutExpired):
                 if not self.store.state(run_id).active:
@@ -257,6 +261,28 @@ class Jobs:
             folder.events.close()
             self._waiting.append(run_id)
 
+    def move(self, run_id: str, before: str | None) -> None:
+        """Let a run that waits go before another one; None, or one that waits no more: after all, or before all.
+
+        Raises RunError where it does not wait itself.
+        """
+        with self._lock:
+            if run_id not in self._waiting:
+                raise RunError("This run waits no more.", remedy="Look again: it may have begun.")
+            others = [each for each in self._waiting if each != run_id]
+            at = len(others) if before is None else others.index(before) if before in others else 0
+            if before != run_id:
+                self._waiting = [*others[:at], run_id, *others[at:]]
+
+    def delete(self, run_id: str) -> None:
+        """Move a run to the trash. Raises RunError where it is under way, or cannot be moved."""
+        with self._lock:  # it must not begin meanwhile
+            if self.store.state(run_id).active:
+                raise RunError(
+                    "A run that is under way cannot be deleted.", remedy="Stop it, or take it out of the queue."
+                )
+            ledger.throw_away(self.workspace, run_id)
+
     def kill(self, run_id: str) -> None:
         """End a run that does not answer, losing what it learnt since it last saved."""
         folder = self.workspace.run(run_id)
@@ -295,7 +321,10 @@ class Jobs:
 
     def _recover(self) -> None:
         states = [self.store.state(folder.id) for folder in self.workspace.run_folders()]
-        self._waiting = [s.id for s in sorted(states, key=lambda s: s.created) if s.status == "queued"]
+        self._kept = ledger.order(self.workspace)  # the others came after it was written
+        place = {run_id: at for at, run_id in enumerate(self._kept)}
+        states.sort(key=lambda state: (place.get(state.id, len(place)), state.created))
+        self._waiting = [state.id for state in states if state.status == "queued"]
         self._active = {s.id: s.device for s in states if s.active and s.status != "queued"}
 
     def _loop(self) -> None:
@@ -311,9 +340,15 @@ class Jobs:
                     elif not self._active and self.keep_warm and time.monotonic() > self._warmed + pause:
                         self._ensure_warm()
                         pause = WARM_AGAIN_SECONDS
+                    self._keep_order()
             except Exception:  # a full disk, a deleted run: the next run must still get its turn
                 traceback.print_exc()
                 self._close.wait(1)
+
+    def _keep_order(self) -> None:
+        if self._waiting != self._kept:
+            ledger.keep_order(self.workspace, self._waiting)
+            self._kept = list(self._waiting)
 
     def _watch(self) -> None:
         if time.monotonic() < self._watched + WATCH_SECONDS:

@@ -37,6 +37,7 @@ class RunFolder:
         self.adapter = path / "adapter"
         self.anatomy = path / "anatomy.json"  # what the adapter changed, once somebody asked
         self.held_out = path / "held_out.jsonl"  # the rows never trained on, for the chat
+        self.about = path / "about.json"  # what people say about it
 
     @property
     def id(self) -> str:
@@ -49,10 +50,13 @@ class Workspace:
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
         self.runs = self.root / "runs"
+        self.trash = self.root / "trash"  # runs that were deleted, as they were
+        self.order = self.root / "queue.json"  # ids of the runs that wait, first first
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
         self.cache = self.root / "cache"  # what can be made again: files as Parquet
         self.tokens = self.cache / "tokens"  # tokenised rows
+        self.trackers = self.root / "trackers"  # what they write
         self.downloads = self.cache / "downloads"  # files made for a browser to fetch
         self.server_lock = self.root / "server.lock"
 
@@ -67,6 +71,12 @@ class Workspace:
                 remedy="Choose another folder with --workspace.",
             ) from None
         return self
+
+    def bin(self) -> Workspace:
+        """The same workspace, its runs those in the trash."""
+        thrown = Workspace(self.root)
+        thrown.runs = self.trash
+        return thrown
 
     def device_lock(self, device: str) -> Path:
         """Held by whoever trains on a device, called as in CUDA_VISIBLE_DEVICES."""
@@ -97,6 +107,16 @@ class Workspace:
                 return RunFolder(folder)
             except FileExistsError:  # two in one second drew the same letters
                 continue
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Put `text` into a file: all of it, or the file stays as it was. Raises OSError."""
+    partial = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def slug(text: str) -> str:
