@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -63,8 +64,10 @@ def test_a_paused_run_gives_way_survives_a_restart_and_goes_on(
     page.get_by_role("button", name="Pause").click()
     wait_for_status(page, "paused", 30)
     expect(page.locator("[data-live=messages]")).to_contain_text("It holds no memory now")
-    page.wait_for_timeout(2000)
-    assert Store(workspace).state(first.id).process() is None
+    deadline = time.monotonic() + 20
+    while Store(workspace).state(first.id).process() is not None:
+        assert time.monotonic() < deadline, "its process has not ended"
+        page.wait_for_timeout(100)
     assert wait_for_end(Store(workspace), second.id, 60).status == "done"  # the queue went on
 
     later.kill()
