@@ -37,6 +37,7 @@ const address = (rest) => `${window.gradio_config?.root || ""}/studio/${rest}`;
 let generation = 0;
 async function follow(rest, show, wait) {
   const mine = ++generation;
+  let pause = wait;
   while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
   while (mine === generation && element.isConnected) {
     if (!document.hidden) {
@@ -46,12 +47,13 @@ async function follow(rest, show, wait) {
         if (mine !== generation) return;
         root.classList.remove("offline");
         if (show(found, answer.ok)) continue;
-        if (!answer.ok || !found.active) return;
+        if (!answer.ok || !(found.active || found.resumable)) return;
+        pause = found.active ? wait : 3 * wait; // somebody may let a run that rests go on
       } catch (error) {
         if (mine !== generation) return;
         root.classList.add("offline"); // the server is away; the runs are not, and we ask again
       }
     }
-    await new Promise((done) => setTimeout(done, wait));
+    await new Promise((done) => setTimeout(done, pause));
   }
 }
