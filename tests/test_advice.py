@@ -12,9 +12,13 @@ from studio.advice import LEAST_STEPS, Advice, advise, changed
 from studio.config import RunConfig
 from studio.errors import ConfigError, Diverged
 from studio.events import DataReady
-from studio.jobs import Jobs
-from studio.store import Point, State, wait_for_end
+from studio.job import Job
+from studio.jobs import create_run
+from studio.store import Point, State, Store
 from studio.training.callbacks import EventCallback
+from studio.workspace import Workspace
+
+pytestmark = pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
 
 Make = Callable[..., RunConfig]
 Curve = Callable[[float], float]  # share of the run → value
@@ -196,22 +200,23 @@ def test_what_cannot_be_read_brings_forth_no_word() -> None:
 # -- real runs ---------------------------------------------------------------------------------------------
 
 
-def told(jobs: Jobs, config: RunConfig) -> list[Advice]:
-    state = wait_for_end(jobs.store, jobs.submit(config), 100)
-    assert state.status == "done", state.problem
-    return advise(state, jobs.store.points(state.id))
+def told(workspace: Workspace, config: RunConfig) -> list[Advice]:
+    folder = create_run(workspace, config)
+    Job(folder, workspace).run()
+    store = Store(workspace)
+    return advise(store.state(folder.id), store.points(folder.id))
 
 
-def test_few_rows_at_too_high_a_rate_are_learnt_by_heart(jobs: Jobs, tiny_config: Make) -> None:
+def test_few_rows_at_too_high_a_rate_are_learnt_by_heart(workspace: Workspace, tiny_config: Make) -> None:
     training = {"max_steps": 60, "learning_rate": 0.02, "max_grad_norm": 0, "eval_steps": 6, "answer_rows": 0}
-    found = told(jobs, tiny_config(training={**training, "sample_rows": 0}, dataset={"validation_share": 0.8}))
+    found = told(workspace, tiny_config(training={**training, "sample_rows": 0}, dataset={"validation_share": 0.8}))
     advice = next(each for each in found if each.key == "overfitting")
     assert 0 < advice.steps[0] < 60
     assert "diverging" not in {each.key for each in found}
 
 
-def test_too_low_a_rate_is_seen_and_a_good_one_is_left_alone(jobs: Jobs, tiny_config: Make) -> None:
+def test_too_low_a_rate_is_seen_and_a_good_one_is_left_alone(workspace: Workspace, tiny_config: Make) -> None:
     training = {"max_steps": 40, "max_grad_norm": 0, "answer_rows": 0, "sample_rows": 0}
-    slow = told(jobs, tiny_config(training={**training, "learning_rate": 1e-6}))
+    slow = told(workspace, tiny_config(training={**training, "learning_rate": 1e-6}))
     assert only(slow, "slow").change == {"training": {"learning_rate": 3e-06}}
-    assert told(jobs, tiny_config(training={**training, "learning_rate": 0.01})) == []
+    assert told(workspace, tiny_config(training={**training, "learning_rate": 0.01})) == []
