@@ -19,6 +19,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import statistics
 import subprocess
@@ -96,11 +97,8 @@ def kills(workspace: Workspace, rows: Path, times: int) -> tuple[dict[str, Any],
     """SIGKILL at random moments, then at every file of a checkpoint."""
     whole = create_run(workspace, config(rows))
     assert finish(whole)
-    dice, same, went_on = random.Random(7), 0, []
-    moments: list[Callable[[RunFolder], bool]] = [
-        lambda folder, at=dice.randrange(1, STEPS), more=dice.random() * 0.05: _reached(folder, at, more)
-        for _ in range(times)
-    ]
+    dice, same, went_on = _dice(), 0, []
+    moments = [_moment(dice.randrange(1, STEPS), 0.05 * dice.random()) for _ in range(times)]
     moments += [lambda folder, name=name: any(folder.checkpoints.glob(f".writing-*/{name}")) for name in FILES]
     moments += [lambda folder: any(folder.checkpoints.glob("step-6"))]
     for moment in moments:
@@ -124,6 +122,14 @@ def _reached(folder: RunFolder, step: int, more: float) -> bool:
     return True
 
 
+def _moment(step: int, more: float) -> Callable[[RunFolder], bool]:
+    return lambda folder: _reached(folder, step, more)
+
+
+def _dice() -> random.Random:
+    return random.Random(7)  # noqa: S311 - moments, not secrets
+
+
 def _adapter(folder: RunFolder) -> bytes:
     return (folder.adapter / "adapter_model.safetensors").read_bytes()
 
@@ -134,7 +140,7 @@ def bits(workspace: Workspace, rows: Path, times: int) -> tuple[dict[str, Any], 
     assert finish(folder)
     last, _ = newest(folder.checkpoints)
     assert last is not None
-    dice, wrong, raised = random.Random(7), 0, 0
+    dice, wrong, raised = _dice(), 0, 0
     for _ in range(2 * times):
         file = dice.choice(sorted(last.path.iterdir()))
         before = file.read_bytes()
@@ -184,11 +190,17 @@ def disk(workspace: Workspace, rows: Path, times: int) -> tuple[dict[str, Any], 
 @contextmanager
 def _small_disk() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as root:
-        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", root], check=True)
+        subprocess.run([_tool("mount"), "-t", "tmpfs", "-o", "size=16m", "tmpfs", root], check=True)
         try:
             yield Path(root)
         finally:
-            subprocess.run(["umount", "-l", root], check=True)
+            subprocess.run([_tool("umount"), "-l", root], check=True)
+
+
+def _tool(name: str) -> str:
+    found = shutil.which(name)
+    assert found, f"{name} is not installed"
+    return found
 
 
 def _fill(file: Path, leave: int) -> None:
