@@ -7,7 +7,7 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -42,11 +42,12 @@ class About(BaseModel):
 
 def about(folder: RunFolder) -> About:
     """What was said of a run."""
+    path = folder.about
     try:
-        stat = folder.about.stat()
+        stat = path.stat()
     except OSError:
         return About()
-    return _read(folder.about, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
+    return _read(path, (stat.st_ino, stat.st_mtime_ns, stat.st_size))
 
 
 @lru_cache(maxsize=20_000)
@@ -166,19 +167,21 @@ def taken(folder: Path) -> int:
 class Sizes:
     """What runs take on disk, counted by a thread of its own: a request must not wait for thousands of files."""
 
-    def __init__(self) -> None:
+    def __init__(self, read: Callable[[str], object]) -> None:
+        """`read` is what else takes long: it is called with a run's id before its size is known."""
+        self.read = read
         self._lock = threading.Lock()
-        self._known: dict[Path, tuple[int, int]] = {}  # the log's size when it was counted, and bytes
-        self._asked: dict[Path, int] = {}
+        self._known: dict[str, tuple[int, int]] = {}  # the log's size when it was counted, and bytes
+        self._asked: dict[str, tuple[int, Path]] = {}
         self._thread: threading.Thread | None = None
 
     def of(self, folder: RunFolder) -> int | None:
         """Bytes as last counted, None before that. They are counted anew where the log has grown."""
-        stamp = folder.events.size()
+        run_id, stamp = folder.id, folder.events.size()
         with self._lock:
-            known, size = self._known.get(folder.path, (-1, None))
+            known, size = self._known.get(run_id, (-1, None))
             if known != stamp:
-                self._asked[folder.path] = stamp
+                self._asked[run_id] = (stamp, folder.path)
             if self._asked and self._thread is None:
                 self._thread = threading.Thread(target=self._count, name="sizes", daemon=True)
                 self._thread.start()
@@ -190,7 +193,10 @@ class Sizes:
                 if not self._asked:
                     self._thread = None
                     return
-                path, stamp = self._asked.popitem()
+                run_id, (stamp, path) = next(iter(self._asked.items()))
+                del self._asked[run_id]
+            with suppress(RunError, OSError):  # it was deleted meanwhile
+                self.read(run_id)
             size = taken(path)
             with self._lock:
-                self._known[path] = (stamp, size)
+                self._known[run_id] = (stamp, size)

@@ -6,6 +6,7 @@ import os
 import re
 import secrets
 import time
+from functools import cached_property
 from pathlib import Path
 
 from studio.errors import RunError
@@ -23,21 +24,35 @@ def default_root() -> Path:
     return Path.home() / "finetune-studio"
 
 
+class _In:
+    """A path in a run's folder; made when asked for, as thousands of folders are listed for a page."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __get__(self, folder: RunFolder, _: type[RunFolder]) -> Path:
+        return folder.path / self.name
+
+
 class RunFolder:
     """One run: what was asked for, what happened, what came out."""
 
+    config = _In("config.json")
+    stop_flag = _In("stop")  # its existence asks the worker to end between steps
+    pause_flag = _In("pause")  # its existence asks the worker to end there too, and to save nothing but that
+    log = _In("worker.log")
+    checkpoints = _In("checkpoints")
+    adapter = _In("adapter")
+    anatomy = _In("anatomy.json")  # what the adapter changed, once somebody asked
+    held_out = _In("held_out.jsonl")  # the rows never trained on, for the chat
+    about = _In("about.json")  # what people say about it
+
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.config = path / "config.json"
-        self.events = EventLog(path / "events.jsonl")
-        self.stop_flag = path / "stop"  # its existence asks the worker to end between steps
-        self.pause_flag = path / "pause"  # its existence asks the worker to end there too, and to save nothing but that
-        self.log = path / "worker.log"
-        self.checkpoints = path / "checkpoints"
-        self.adapter = path / "adapter"
-        self.anatomy = path / "anatomy.json"  # what the adapter changed, once somebody asked
-        self.held_out = path / "held_out.jsonl"  # the rows never trained on, for the chat
-        self.about = path / "about.json"  # what people say about it
+
+    @cached_property
+    def events(self) -> EventLog:
+        return EventLog(self.path / "events.jsonl")
 
     @property
     def id(self) -> str:
@@ -52,6 +67,7 @@ class Workspace:
         self.runs = self.root / "runs"
         self.trash = self.root / "trash"  # runs that were deleted, as they were
         self.order = self.root / "queue.json"  # ids of the runs that wait, first first
+        self.searches = self.root / "searches"  # what was asked of each search for good settings
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
         self.cache = self.root / "cache"  # what can be made again: files as Parquet
@@ -94,7 +110,8 @@ class Workspace:
         if not self.runs.is_dir():
             return []
         names = sorted((entry.name for entry in os.scandir(self.runs) if _NAME.fullmatch(entry.name)), reverse=True)
-        return [RunFolder(self.runs / name) for name in names if (self.runs / name / "config.json").is_file()]
+        folders = (RunFolder(self.runs / name) for name in names)
+        return [folder for folder in folders if folder.config.is_file()]
 
     def new_run(self, label: str) -> RunFolder:
         """An empty folder under a name that sorts by time and is nobody else's."""

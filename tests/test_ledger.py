@@ -179,10 +179,12 @@ def test_sizes_are_counted_aside_and_anew_when_a_run_goes_on(ended: RunFolder) -
 
     (ended.path / "adapter").mkdir()
     (ended.path / "adapter" / "weights").write_bytes(b"x" * 5000)
-    sizes = ledger.Sizes()
+    read: list[str] = []
+    sizes = ledger.Sizes(read.append)
     assert sizes.of(ended) is None
     first = counted(sizes, None)
     assert first == 5000 + sum(path.stat().st_size for path in ended.path.iterdir() if path.is_file())
+    assert read == [ended.id]
     (ended.path / "more").write_bytes(b"x" * 100)
     ended.events.append(Note(text="on"))
     assert counted(sizes, first) > first + 100
