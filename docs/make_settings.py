@@ -13,6 +13,7 @@ from studio.methods import methods
 from studio.objectives import objectives
 from studio.penalties import penalties
 from studio.settings import Facts, Settings, facts
+from studio.trackers import TrackerSettings
 from studio.training.settings import TrainingSettings
 
 TARGET = Path(__file__).parent / "settings.md"
@@ -37,6 +38,7 @@ def _lines() -> Iterator[str]:
     for key, cls in penalties().items():
         yield from _table(f"penalty: {{name: {key}}}", f"**{cls.title}.** {cls.about}", cls)
     yield from _table("vocabulary", "", VocabularySettings)
+    yield from _table("trackers", "", TrackerSettings)
 
 
 def _table(heading: str, about: str, cls: type[Settings]) -> Iterator[str]:

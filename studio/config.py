@@ -19,6 +19,7 @@ from studio.methods import Method
 from studio.objectives import Objective
 from studio.penalties import Penalty
 from studio.settings import Settings, setting
+from studio.trackers import TrackerSettings
 from studio.training.settings import TrainingSettings
 
 
@@ -157,6 +158,7 @@ class RunConfig(Settings):
     old: OldDataSettings = OldDataSettings()
     penalty: Annotated[Penalty, Chosen(studio.penalties, Penalty)] = _key("none")
     vocabulary: VocabularySettings = VocabularySettings()
+    trackers: TrackerSettings = TrackerSettings()
     comparison: str = Field(default="", max_length=64)  # runs with the same one are compared side by side
     seed: int = setting(0, "Seed", ge=0, le=2**31 - 1, help="The same seed gives the same run on the same machine.")
 

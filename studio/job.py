@@ -365,11 +365,15 @@ class Job:
 
     def _steps(self, trainer: Any, checkpoint: Checkpoint | None) -> Exception | None:
         """Train to the end, or to where a flag ends it. What memory or the numbers end is returned."""
+        from studio.training.tracking import Tracking
+
         try:
-            if checkpoint is None:
-                trainer.train()
-            else:
-                trainer.resume(checkpoint)
+            with Tracking(self.config.trackers, self.folder, self.workspace.trackers) as tracking:
+                trainer.add_callback(tracking)
+                if checkpoint is None:
+                    trainer.train()
+                else:
+                    trainer.resume(checkpoint)
         except Exception as error:
             if not isinstance(error, Diverged) and not ran_out_of_memory(error):
                 raise

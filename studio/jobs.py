@@ -391,7 +391,7 @@ class Jobs:
                 continue
             if state.active and state.status != "queued":
                 continue  # of an earlier server, or found by ours at work: alive as long as its process is
-            if worker is not None and state.status == "queued":
+            if worker is not None and state.status == "queued" and run_id not in self._waiting:  # let go on since
                 self._fail(run_id, worker.process.returncode)
             if worker is not None and state.lost and memory_kills() > worker.kills:
                 self._shrink(state)

@@ -41,6 +41,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     _check_method(config)
     config.method.check_machine()
     _check_optimizer(config.training.optim)
+    config.trackers.check()
     if (found := structure_of(config.model, workspace.models, writes=config.objective.writes)) is not None:
         config.method.check(found)
         _check_disk(workspace, DISK_NEEDED + adapter_bytes(config.method, found))

@@ -15,6 +15,7 @@ from studio.methods import Method, methods
 from studio.objectives import objectives
 from studio.penalties import penalties
 from studio.settings import Facts, Settings, facts
+from studio.trackers import PACKAGES, TrackerSettings, missing
 from studio.training.settings import TrainingSettings
 
 
@@ -191,6 +192,9 @@ class ConfigForm:
                 "Penalty: what holds it back", penalties(), defaults["penalty"]["name"], "train-penalty"
             )
             self.vocabulary = Group(VocabularySettings)
+        absent = missing()
+        with gr.Accordion("Trackers", open=False, visible=len(absent) < len(PACKAGES)):
+            self.trackers = Group(TrackerSettings, skip=absent)
         self.parts: list[tuple[str, Choice | Group]] = [
             ("method", self.method),
             ("training", self.training),
@@ -199,6 +203,7 @@ class ConfigForm:
             ("old", self.old),
             ("penalty", self.penalty),
             ("vocabulary", self.vocabulary),
+            ("trackers", self.trackers),
             ("", self.general),
         ]
 
