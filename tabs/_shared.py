@@ -13,8 +13,9 @@ from typing import Any
 
 import gradio as gr
 
+from studio.config import RunConfig
 from studio.data.draft import Desk
-from studio.data.library import names
+from studio.data.library import names, open_source
 from studio.errors import StudioError
 from studio.examiner import Examiner
 from studio.inspector import Inspector
@@ -103,6 +104,30 @@ def _when(state: State) -> str:
     day, clock = state.id[:8], state.id[9:13]
     began = f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:]}"
     return began if state.active else f"{began} · {state.status}"
+
+
+def as_asked(state: State, workspace: Workspace) -> tuple[dict[str, Any], str]:
+    """What the Train tab's form needs to ask for such a run again: its config, and its data set.
+
+    Says so where the data set has changed since. Raises StudioError where that or the config is of no use any more.
+    """
+    config = RunConfig.parse({**state.config, "comparison": ""})
+    if changed := _changed(config, workspace):
+        gr.Info(escaped(changed), title="Other rows than that run's", duration=None)
+    return config.to_dict(), config.dataset.source
+
+
+def _changed(config: RunConfig, workspace: Workspace) -> str:
+    """What the same settings would read otherwise today, for the Train tab holds neither version nor columns.
+
+    Raises DatasetError where the data set is gone.
+    """
+    used, now = config.dataset, open_source(config.dataset.source, workspace)
+    if used.version and used.version != now.version:
+        return f"It used version {used.version} of '{now.title}'; a new run uses the current one, {now.version}."
+    if used.mapping() not in (None, now.mapping):
+        return f"It read the columns of '{now.title}' otherwise; a new run reads them as the Dataset tab says."
+    return ""
 
 
 def model_choices() -> list[tuple[str, str]]:

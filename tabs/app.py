@@ -42,7 +42,7 @@ from studio.responder import Responder
 from studio.store import Store
 from studio.weigher import Weigher
 from studio.workspace import Workspace
-from tabs import _downloads, _live, _meters, _versus
+from tabs import _downloads, _live, _meters, _runs, _versus
 from tabs._shared import QUIET, Page
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -128,6 +128,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     app.state.jobs = jobs
     app.include_router(_live.router(store, jobs))
     app.include_router(_versus.router(store, jobs))
+    app.include_router(_runs.router(store, jobs))
     app.include_router(_downloads.router(workspace))
     app.include_router(_meters.router(Meters(jobs, {name: engine.child for name, engine in helpers.items()})))
     app.add_middleware(SameOrigin)

@@ -11,17 +11,15 @@ from gradio.components import Component
 
 from studio import bakeoff
 from studio.config import RunConfig
-from studio.data.library import open_source
 from studio.errors import StudioError
 from studio.methods import methods
 from studio.objectives import objectives
 from studio.settings import Settings, setting
 from studio.store import State, Store
 from studio.training.settings import TrainingSettings
-from studio.workspace import Workspace
 from tabs import _downloads
 from tabs._form import Choice, Group
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, as_asked, escaped, model_choices, refusal, said, source_choices
 from tabs._versus import MOST_RUNS, panel
 
 TITLE = "Compare"
@@ -165,10 +163,7 @@ def _act(page: Page, event: gr.EventData) -> Any:
     state = page.store.state(str(event._data["run"]))
     if action == "curves":
         return stay, stay, state.id, [], gr.Tabs(selected="curves")
-    config = RunConfig.parse({**state.config, "comparison": ""})
-    if changed := _changed(config, page.workspace):
-        gr.Info(escaped(changed), title="Other rows than that run's", duration=None)
-    return config.to_dict(), config.dataset.source, stay, stay, gr.Tabs(selected="train")
+    return *as_asked(state, page.workspace), stay, stay, gr.Tabs(selected="train")
 
 
 def _overlaid(store: Store, states: list[State]) -> list[str]:
@@ -179,16 +174,3 @@ def _overlaid(store: Store, states: list[State]) -> list[str]:
     best, _ = bakeoff.winner(bakeoff.table(store, states), scored=bakeoff.by_score(states))
     gr.Info(f"{MOST_RUNS} of {len(ids)} are shown; others can be chosen in their place.", title="Curves")
     return list(dict.fromkeys([best.id if best else ids[0], *ids]))[:MOST_RUNS]
-
-
-def _changed(config: RunConfig, workspace: Workspace) -> str:
-    """What the same settings would read otherwise today, for the Train tab holds neither version nor columns.
-
-    Raises DatasetError where the data set is gone.
-    """
-    used, now = config.dataset, open_source(config.dataset.source, workspace)
-    if used.version and used.version != now.version:
-        return f"It used version {used.version} of '{now.title}'; a new run uses the current one, {now.version}."
-    if used.mapping() not in (None, now.mapping):
-        return f"It read the columns of '{now.title}' otherwise; a new run reads them as the Dataset tab says."
-    return ""
