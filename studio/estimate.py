@@ -14,7 +14,7 @@ from studio.methods import Method
 from studio.models.flow import Flow
 from studio.models.machine import Room
 from studio.models.structure import Structure, is_embedding
-from studio.training.settings import LOGITS_AT_ONCE
+from studio.training.settings import LOGITS_AT_ONCE, TrainingSettings
 
 ANSWERS_AT_ONCE = 8  # conversations that are answered together at a run's end
 USABLE = 0.8  # of free memory; a run that takes more of it is a tight one
@@ -197,9 +197,9 @@ def _head_learns(method: Method, structure: Structure) -> bool:
 
 def _answers(config: RunConfig, flow: Flow, product: int, longest: int) -> int:
     """Bytes of keys and values, and of what passes through one block while prompts are read."""
-    if not config.objective.writes or not config.training.answer_rows:
+    rows = min(ANSWERS_AT_ONCE, max(config.training.answer_rows, config.training.sample_rows))
+    if not config.objective.writes or not rows:
         return 0
-    rows = min(ANSWERS_AT_ONCE, config.training.answer_rows)
     tokens = rows * (longest + config.training.max_new_tokens)
     return product * tokens * (flow.remembered + 3 * flow.widest) + 4 * rows * flow.vocabulary
 
@@ -212,3 +212,12 @@ def adapter_bytes(method: Method, structure: Structure) -> int:
 def _why_activations(config: RunConfig, tokens: int) -> str:
     how = "one hidden state a block" if config.training.gradient_checkpointing else "what each layer computed"
     return f"For the backward pass, {how}, for the {tokens:,} tokens of the largest batch."
+
+
+def disk_bytes(learnt: int, training: TrainingSettings) -> int:
+    """What a run keeps at most where what learns takes `learnt` bytes: that, and checkpoints, the optimizer in each.
+
+    The newest ones, that of the best evaluation, and one that is being written.
+    """
+    moments = 2.0 if training.optim.startswith("adamw_torch") else 0.5
+    return round(learnt * (1 + (1 + moments) * (training.save_total_limit + 2)))

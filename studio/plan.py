@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from studio.config import RunConfig
 from studio.data.guess import tokens_of
 from studio.data.library import Opened, open_source
-from studio.estimate import Batch, Needs, adapter_bytes, needs
+from studio.estimate import Batch, Needs, adapter_bytes, disk_bytes, needs
 from studio.fitting import Fit, make_fit
 from studio.models.catalog import structure_of
 from studio.models.flow import Flow
@@ -94,7 +94,7 @@ def look_ahead(config: RunConfig, workspace: Workspace, room: Room, states: Sequ
         how=rows.how,
         steps=steps,
         seconds=_seconds(config, rows, blocks, steps, states),
-        disk=adapter_bytes(config.method, structure),
+        disk=disk_bytes(adapter_bytes(config.method, structure), config.training),
     )
 
 

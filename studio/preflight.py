@@ -9,7 +9,7 @@ from pathlib import Path
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.errors import ConfigError, DatasetError, RunError
-from studio.estimate import NO_ROWS, adapter_bytes, needs
+from studio.estimate import NO_ROWS, adapter_bytes, disk_bytes, needs
 from studio.methods import methods
 from studio.models import machine
 from studio.models.catalog import check_name, check_use, structure_of
@@ -44,7 +44,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     config.trackers.check()
     if (found := structure_of(config.model, workspace.models, writes=config.objective.writes)) is not None:
         config.method.check(found)
-        _check_disk(workspace, DISK_NEEDED + adapter_bytes(config.method, found))
+        _check_disk(workspace, DISK_NEEDED + disk_bytes(adapter_bytes(config.method, found), config.training))
         _check_memory(config, found)
     _check_split(config, opened.train.columns)
     held_out = config.dataset.validation_share > 0 or opened.validation is not None

@@ -20,6 +20,7 @@ from transformers import TrainerCallback
 from studio.child import Reply, serve
 from studio.data.tokenised import lengths_of
 from studio.errors import ran_out_of_memory
+from studio.estimate import disk_bytes
 from studio.events import Event, Phase
 from studio.job import Job, StopAsked, peak_memory
 from studio.pace import Step, Trial, duration
@@ -160,7 +161,7 @@ class Stage:
             "tokens_per_second": tokens / training.likely,
             "steps": steps,
             "seconds": asdict(training.plus(scoring)),
-            "disk": sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad),
+            "disk": disk_bytes(self._learnt(), self.training),
         }
 
     def _trainer(self, rows: Sequence[Any], size: int, watch: _Watch) -> Any:
@@ -185,6 +186,9 @@ class Stage:
         trainer._scores(Rows(some))
         seconds = (time.perf_counter() - began) * sum(lengths_of(held_out)) / sum(lengths_of(some))
         return seconds * (1 + steps // (self.training.eval_steps or ceil(steps / EVALUATIONS)))  # one of the base
+
+    def _learnt(self) -> int:
+        return sum(p.numel() * p.element_size() for p in self.model.parameters() if p.requires_grad)
 
     def _remedy(self) -> str:
         lengths = sorted(self.lengths)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from studio.config import RunConfig
+from studio.estimate import disk_bytes
 from studio.events import Continued, Done, EvalDone, Paused, Saved, Shrunk, StepDone
 from studio.jobs import create_run, worker_environment
 from studio.processes import LIMIT
@@ -181,6 +182,13 @@ def test_other_rows_than_before_are_refused(workspace: Workspace, tiny_config: M
 def test_no_pickle_lies_in_a_checkpoint(whole: Callable[[RunConfig], RunFolder], tiny_config: Make) -> None:
     files = [file for file in whole(tiny_config(**EXACT)).checkpoints.rglob("*") if file.is_file()]
     assert {file.suffix for file in files} == {".json", ".safetensors"}
+    weights = sum(file.stat().st_size for file in files if file.name == "weights.safetensors")
+    tensors = sum(file.stat().st_size for file in files if file.suffix == ".safetensors")
+    steps = len({file.parent for file in files})
+    learnt, training = weights // steps, tiny_config(**EXACT).training
+    assert steps <= training.save_total_limit + 1
+    assert tensors < 1.2 * disk_bytes(learnt, training)  # small weights: names and random states weigh something
+    assert tensors > 0.4 * disk_bytes(learnt, training)
 
 
 def test_early_stopping_and_the_best_weights(workspace: Workspace, tiny_config: Make) -> None:
