@@ -27,6 +27,7 @@ from studio.preflight import check
 from studio.store import State, Store
 from studio.workspace import Workspace
 
+SEARCH = "search-"  # begins the id that the runs of a search share; those are no bake-off
 PRESET = ("lora", "dora", "adalora", "ia3", "bottleneck", "full")  # ticked at first, where they exist
 TIE = 0.01  # qualities this close, relative to the better one, count as equal: held-out rows are few
 MAIN_SCORES = {
@@ -152,7 +153,7 @@ def stop(jobs: Jobs, comparison: str) -> None:
 
 
 def members(store: Store, comparison: str) -> list[State]:
-    """The runs of a bake-off in the order they were queued; none where there is no such."""
+    """The runs of a bake-off, or of a search, in the order they were queued; none where there is no such."""
     folders = store.workspace.run_folders() if comparison else []
     found = [store.state(folder.id) for folder in folders if _comparison(folder.config) == comparison]
     return sorted(found, key=lambda state: state.created)
@@ -162,7 +163,7 @@ def comparisons(store: Store) -> list[tuple[str, str]]:
     """What people call each bake-off and its id, newest first."""
     found: dict[str, list[str]] = {}
     for folder in store.workspace.run_folders():
-        if comparison := _comparison(folder.config):
+        if (comparison := _comparison(folder.config)) and not comparison.startswith(SEARCH):
             found.setdefault(comparison, []).append(folder.id)
     return [(_title(store, key, ids), key) for key, ids in sorted(found.items(), reverse=True)]
 
@@ -205,7 +206,7 @@ def _row(store: Store, state: State) -> Row:
         id=state.id,
         method=known.title if known else method,
         status=state.status,
-        progress=_progress(state),
+        progress=progress(state),
         problem=state.problem if state.status == "failed" else "",
         trainable=model.trainable_parameters if model else None,
         share=100 * model.trainable_parameters / max(model.parameters, 1) if model else None,
@@ -222,7 +223,8 @@ def _row(store: Store, state: State) -> Row:
     )
 
 
-def _progress(state: State) -> float:
+def progress(state: State) -> float:
+    """Of a run, 0..1."""
     if not state.active:
         return 1.0
     return state.step / state.total_steps if state.total_steps else 0.0

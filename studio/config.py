@@ -160,6 +160,7 @@ class RunConfig(Settings):
     vocabulary: VocabularySettings = VocabularySettings()
     trackers: TrackerSettings = TrackerSettings()
     comparison: str = Field(default="", max_length=64)  # runs with the same one are compared side by side
+    label: str = Field(default="", max_length=100)  # what the run is called beside its method, model and data
     seed: int = setting(0, "Seed", ge=0, le=2**31 - 1, help="The same seed gives the same run on the same machine.")
 
     @property

@@ -12,7 +12,7 @@ from studio.errors import StudioError
 from studio.methods import methods
 
 _MISSING = "–"
-_ASIDE = ("comparison", "version")  # says nothing of what a run does
+_ASIDE = ("comparison", "label", "version")  # says nothing of what a run does
 _NAMED = 3  # differences in a name, at most
 
 

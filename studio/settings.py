@@ -48,6 +48,7 @@ class Facts:
     choices: tuple[str, ...]
     advanced: bool
     step: float | None  # a number best found by trying, between its bounds: a slider's step
+    search: tuple[float, float] | bool | None  # where a search may look; True: anywhere within the bounds
 
 
 def setting(
@@ -59,16 +60,15 @@ def setting(
     source: str = "",
     advanced: bool = False,
     step: float | None = None,
+    search: tuple[float, float] | bool | None = None,
     **bounds: Any,
 ) -> Any:
-    """A field that carries its label, unit, help and source beside pydantic's own bounds."""
-    return Field(
-        default,
-        title=label,
-        description=help,
-        json_schema_extra={"unit": unit, "source": source, "advanced": advanced, "step": step},
-        **bounds,
-    )
+    """A field that carries its label, unit, help and source beside pydantic's own bounds.
+
+    `search` is where a search for good settings may look: (lowest, highest), or True for anywhere within the bounds.
+    """
+    extra: Any = {"unit": unit, "source": source, "advanced": advanced, "step": step, "search": search}
+    return Field(default, title=label, description=help, json_schema_extra=extra, **bounds)
 
 
 def facts(cls: type[BaseModel]) -> list[Facts]:
@@ -99,6 +99,7 @@ def _facts(name: str, info: FieldInfo) -> Facts:
         choices=tuple(str(choice) for choice in get_args(annotation)) if get_origin(annotation) is Literal else (),
         advanced=bool(extra.get("advanced", False)),
         step=float(step) if isinstance(step := extra.get("step"), int | float) else None,
+        search=extra.get("search"),  # pyright: ignore[reportArgumentType]
     )
 
 

@@ -246,7 +246,8 @@ def _title(config: dict[str, Any], workspace: Workspace) -> str:
     known = methods().get(method)
     model = str(config.get("model", ""))
     data = title_of(str(config.get("dataset", {}).get("source", "")), workspace)
-    return f"{known.title if known else method} · {model} · {data}"
+    label = str(config.get("label", ""))
+    return " · ".join([known.title if known else method, model, data, *filter(None, [label])])
 
 
 def _active_status(state: State) -> str:

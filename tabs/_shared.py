@@ -24,6 +24,7 @@ from studio.models.catalog import SUGGESTIONS, fits, free_memory
 from studio.querier import Querier
 from studio.rehearsal import Rehearser
 from studio.responder import Responder
+from studio.searcher import Searches
 from studio.store import State, Store
 from studio.weigher import Weigher
 from studio.workspace import Workspace
@@ -40,7 +41,8 @@ class Page:
     """The page's world: the engine behind it and the few values through which tabs meet.
 
     `run` is the id of the run this browser looks at, `source` the data set it would train on next, `wanted` a
-    config to put into the Train tab's form, `overlay` the ids of runs to lay over one another, `run` among them.
+    config to put into the Train tab's form, `base` one to search around, `overlay` the ids of runs to lay over one
+    another, `run` among them.
     """
 
     workspace: Workspace
@@ -53,10 +55,12 @@ class Page:
     weigher: Weigher
     rehearser: Rehearser
     desk: Desk
+    searches: Searches
     tabs: gr.Tabs
     run: gr.State
     source: gr.State
     wanted: gr.State
+    base: gr.State
     overlay: gr.State
 
 

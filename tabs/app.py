@@ -39,10 +39,11 @@ from studio.meters import Meters
 from studio.querier import Querier
 from studio.rehearsal import Rehearser
 from studio.responder import Responder
+from studio.searcher import Searches
 from studio.store import Store
 from studio.weigher import Weigher
 from studio.workspace import Workspace
-from tabs import _downloads, _live, _meters, _runs, _versus
+from tabs import _downloads, _live, _meters, _runs, _searching, _versus
 from tabs._shared import QUIET, Page
 
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
@@ -69,16 +70,17 @@ def build(
     querier: Querier,
     weigher: Weigher,
     rehearser: Rehearser,
+    searches: Searches,
 ) -> gr.Blocks:
     """The page."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         _meters.header()
         # Not inside the strip, which counts its children.
-        run, source, wanted, overlay = gr.State(""), gr.State(""), gr.State(None), gr.State([])
+        run, source, wanted, base, overlay = (gr.State(each) for each in ("", "", None, None, []))
         with gr.Tabs(elem_id="tabs") as strip:
             helpers = (responder, inspector, examiner, querier, weigher, rehearser)
-            engine = (workspace, store, jobs, *helpers, Desk())
-            page = Page(*engine, strip, run, source, wanted, overlay)
+            engine = (workspace, store, jobs, *helpers, Desk(), searches)
+            page = Page(*engine, strip, run, source, wanted, base, overlay)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
@@ -104,7 +106,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
     responder, inspector = Responder(workspace), Inspector(workspace)
     examiner, querier, weigher = Examiner(workspace), Querier(workspace), Weigher(workspace)
-    rehearser = Rehearser(workspace)
+    rehearser, searches = Rehearser(workspace), Searches(jobs)
     helpers = {
         "chat": responder,
         "tokens": inspector,
@@ -117,9 +119,11 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         jobs.start()
+        searches.start()
         try:
             yield
         finally:
+            searches.close()
             jobs.close()
             for helper in helpers.values():
                 helper.close()
@@ -129,6 +133,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     app.include_router(_live.router(store, jobs))
     app.include_router(_versus.router(store, jobs))
     app.include_router(_runs.router(store, jobs))
+    app.include_router(_searching.router(store, searches))
     app.include_router(_downloads.router(workspace))
     app.include_router(_meters.router(Meters(jobs, {name: engine.child for name, engine in helpers.items()})))
     app.add_middleware(SameOrigin)
@@ -137,7 +142,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, *helpers.values()),
+        build(workspace, store, jobs, *helpers.values(), searches=searches),
         path="/",
         theme=_theme(),
         css=css,

@@ -72,6 +72,7 @@ class Told:
     applied: gr.State  # the same of those taken last
     start: gr.Button
     yaml: gr.Code
+    search: gr.Button
     rehearsal: _rehearsal.Offer
 
 
@@ -144,6 +145,7 @@ def _draw_plan(page: Page) -> Told:
     offered, applied = gr.State(None), gr.State(None)
     start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
     rehearsal = _rehearsal.draw()
+    search = gr.Button("Search for better settings …", size="sm", elem_id="train-search")
     yaml = gr.Code(
         "",
         language="yaml",
@@ -161,7 +163,7 @@ def _draw_plan(page: Page) -> Told:
         interactive=False,
         wrap_lines=True,
     )
-    return Told(told, needed, shrink, steps, apply, undo, offered, applied, start, yaml, rehearsal)
+    return Told(told, needed, shrink, steps, apply, undo, offered, applied, start, search, yaml, rehearsal)
 
 
 def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
@@ -258,6 +260,9 @@ def _let_begin(page: Page, asked: Asked, told: Told) -> None:
         return page.jobs.submit(asked.read(raw)), gr.Tabs(selected="curves")
 
     def take(wanted: dict[str, Any] | None) -> Any:
+    def search(*raw: Any) -> Any:
+        return asked.read(raw).to_dict(), gr.Tabs(selected="search")
+
         if not wanted:
             return [gr.skip()] * (len(asked.fields) + 1)
         config = RunConfig.parse(wanted)
@@ -266,6 +271,7 @@ def _let_begin(page: Page, asked: Asked, told: Told) -> None:
 
     told.start.click(said(begin), asked.fields, [page.run, page.tabs], **PRIVATE)
     page.wanted.change(said(take), page.wanted, [*asked.fields, page.wanted], **HEARD)
+    told.search.click(said(search), asked.fields, [page.base, page.tabs], **HEARD)
 
 
 def _old_choices(workspace: Workspace) -> list[tuple[str, str]]:

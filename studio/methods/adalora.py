@@ -52,6 +52,7 @@ class Adalora(Targeted):
         "Alpha",
         gt=0,
         le=1024,
+        search=(1, 256),
         help="How strongly the adapter speaks: its output is multiplied by alpha / rank.",
         source="Hu et al. 2021, arXiv:2106.09685, section 4.1",
     )

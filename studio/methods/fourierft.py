@@ -43,6 +43,7 @@ class Fourierft(Targeted):
         gt=0,
         le=10_000,
         advanced=True,
+        search=(10, 1000),
         help="What the update is multiplied by.",
         source="Gao et al. 2024, arXiv:2405.03003, table 8",
     )

@@ -43,6 +43,7 @@ class Freeze(Method):
         ge=0,
         le=1000,
         unit="blocks",
+        search=(0, 12),
         help="So many of the blocks nearest to the output learn, and with them the norm behind the last.",
         source="Lee et al. 2023, arXiv:2210.11466, section 3",
     )

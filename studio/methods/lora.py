@@ -35,6 +35,7 @@ class Lora(Targeted):
         "Rank",
         ge=1,
         le=256,
+        search=(1, 128),
         help="How much can be learnt. The adapter's memory grows linearly with it; 8 to 32 is plenty for most data.",
         source="Hu et al. 2021, arXiv:2106.09685, section 7.2",
     )
@@ -43,6 +44,7 @@ class Lora(Targeted):
         "Alpha",
         gt=0,
         le=1024,
+        search=(1, 256),
         help="How strongly the adapter speaks: its output is multiplied by alpha / rank. Twice the rank is usual.",
         source="Hu et al. 2021, arXiv:2106.09685, section 4.1",
     )
@@ -51,6 +53,7 @@ class Lora(Targeted):
         "Dropout",
         ge=0.0,
         lt=1.0,
+        search=(0.0, 0.3),
         help="Share of the adapter's inputs left out at random while training. 0.05 to 0.1 helps on small data.",
         source="Hu et al. 2021, arXiv:2106.09685, appendix D",
     )

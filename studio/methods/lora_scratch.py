@@ -29,9 +29,16 @@ class LoraScratch(Method):
     r: int = setting(
         16, "Rank", ge=1, le=256, help="How many features of its input each layer's update reads, and so writes."
     )
-    lora_alpha: float = setting(32, "Alpha", gt=0, le=1024, help="The update is multiplied by alpha / rank.")
+    lora_alpha: float = setting(
+        32, "Alpha", gt=0, le=1024, search=(1, 256), help="The update is multiplied by alpha / rank."
+    )
     lora_dropout: float = setting(
-        0.0, "Dropout", ge=0.0, lt=1.0, help="Share of the update's inputs left out at random while training."
+        0.0,
+        "Dropout",
+        ge=0.0,
+        lt=1.0,
+        search=(0.0, 0.3),
+        help="Share of the update's inputs left out at random while training.",
     )
     target_modules: str = setting(
         ALL_LINEAR,

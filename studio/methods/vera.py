@@ -39,6 +39,7 @@ class Vera(Targeted):
         gt=0,
         le=1,
         advanced=True,
+        search=(1e-7, 1),
         help="What d begins as. The paper found 0.1 and 1e-7 good, each on other tasks.",
         source="Kopiczko et al. 2023, arXiv:2310.11454, section 4.6",
     )

@@ -21,6 +21,7 @@ class TrainingSettings(Settings):
         gt=0,
         le=1000,
         unit="passes",
+        search=(1, 5),
         help="How often every row is seen. One to three is usual; more on small data tends to learn it by heart.",
     )
     max_steps: int | None = setting(
@@ -37,6 +38,7 @@ class TrainingSettings(Settings):
         ge=1,
         le=1024,
         unit="rows",
+        search=(1, 64),
         help="Rows looked at together. Larger is steadier and needs more memory.",
     )
     gradient_accumulation_steps: int = setting(
@@ -45,6 +47,7 @@ class TrainingSettings(Settings):
         ge=1,
         le=1024,
         unit="batches",
+        search=(1, 16),
         help="Batches summed before one update: the effect of a larger batch without its memory.",
         advanced=True,
     )
@@ -53,6 +56,7 @@ class TrainingSettings(Settings):
         "Learning rate",
         gt=0,
         le=1,
+        search=(1e-5, 1e-2),
         help="Size of each update; a loss that jumps up wants less. Empty: what suits the method, such as 2e-4 for "
         "LoRA.",
         source="Schulman et al. 2025, LoRA Without Regret: adapters like about 10 x the rate of full fine-tuning",
@@ -61,6 +65,7 @@ class TrainingSettings(Settings):
         "linear",
         "Schedule",
         advanced=True,
+        search=True,
         help="How the learning rate falls after the warm-up: in a straight line, along a cosine, not at all, or only "
         "in the last part of the run.",
         source="Hägele et al. 2024, arXiv:2405.18392 (warm-up, stable, decay)",
@@ -72,6 +77,7 @@ class TrainingSettings(Settings):
         le=100_000,
         advanced=True,
         unit="steps, or share below 1",
+        search=(0.0, 0.3),
         help="The learning rate rises over these first steps, so that early noise does no harm.",
     )
     decay_steps: float = setting(
@@ -89,6 +95,7 @@ class TrainingSettings(Settings):
         ge=0,
         le=1,
         advanced=True,
+        search=(0.0, 0.3),
         help="Pulls trained weights towards zero at each update; adapters rarely need it.",
         source="Loshchilov & Hutter 2019, arXiv:1711.05101",
     )
@@ -98,6 +105,7 @@ class TrainingSettings(Settings):
         ge=0,
         le=1000,
         advanced=True,
+        search=(0.1, 10),
         help="A longer gradient is shortened to this norm; 0 switches it off.",
         source="Pascanu et al. 2013, arXiv:1211.5063",
     )
@@ -107,6 +115,7 @@ class TrainingSettings(Settings):
         ge=0,
         le=100,
         advanced=True,
+        search=(0.0, 15),
         help="Makes answers of a chat model freer and longer after little data; 5 is usual, 0 adds none.",
         source="Jain et al. 2023, arXiv:2310.05914 (NEFTune)",
     )
@@ -116,6 +125,7 @@ class TrainingSettings(Settings):
         ge=0,
         lt=1,
         advanced=True,
+        search=(0.0, 0.3),
         help="This share of each target is spread over all tokens or classes: the model grows less sure of itself, "
         "which helps where labels are wrong here and there. Held-out rows are scored without it.",
         source="Szegedy et al. 2016, arXiv:1512.00567, section 7",
