@@ -2,6 +2,7 @@
 // It pulls what is new since its last look and adds it to the plots, so zoom, hover and hidden curves stay.
 const POLL_MS = 1000;
 const MOST_POINTS = 3000; // of a curve in the page; beyond, it asks for a thinned one again
+const MOST_TICKS = 100; // under the answers' slider; more are a line
 const SILENT_SECONDS = 60;
 const STEPS = ["Queued", "Preparing", "Training", "Comparing", "Done"];
 const PLACE = { queued: 0, preparing: 1, training: 2, pausing: 2, paused: 2, finishing: 3, done: 4 };
@@ -32,7 +33,7 @@ function layout(chart) {
     margin: { l: 48, r: 12, t: named && !chart.wide ? 54 : 34, b: chart.wide ? 46 : 32 },
     xaxis: { ...axis, title: { text: chart.wide ? "step" : "", standoff: 6 }, rangemode: "tozero" },
     yaxis: { ...axis, ...(chart.bounds ? { range: chart.bounds } : {}), type: chart.key === "loss" && view.log ? "log" : "linear" },
-    hovermode: "x unified", uirevision: run, showlegend: named,
+    hovermode: "x unified", uirevision: run, showlegend: named, ...(chart.key === "loss" ? uprights : {}),
     legend: { orientation: "h", x: chart.wide ? 1 : 0, xanchor: chart.wide ? "right" : "left", y: 1.02, yanchor: "bottom" },
   };
 }
@@ -47,8 +48,10 @@ function place(chart) {
 
 function drawEmpty() {
   const box = find("charts"), wanted = charts.map(place);
-  for (const plot of [...box.children]) if (!wanted.includes(plot)) { sizes.unobserve(plot); Plotly.purge(plot); }
-  box.replaceChildren(...wanted);
+  for (const plot of box.querySelectorAll(".chart")) if (!wanted.includes(plot)) { sizes.unobserve(plot); Plotly.purge(plot); }
+  const parts = [...wanted.slice(0, 1), find("advice"), find("along"), ...wanted.slice(1)];
+  // Where nothing moves, what a person holds is not taken out of the page and put back.
+  if (parts.length !== box.children.length || parts.some((part, at) => box.children[at] !== part)) box.replaceChildren(...parts);
   charts.forEach((chart, at) => {
     const traces = chart.lines.map((line) => ({
       x: [], y: [], type: "scatter", mode: line.dots ? "lines+markers" : "lines", name: plain(line.name), opacity: line.opacity,
@@ -56,6 +59,7 @@ function drawEmpty() {
     }));
     Plotly.react(wanted[at], traces, layout(chart), { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
     sizes.observe(wanted[at]);
+    if (chart.key === "loss") wanted[at].removeAllListeners("plotly_click").on("plotly_click", scrubTo); // drawn anew, it is the same
   });
 }
 
@@ -108,6 +112,100 @@ function changeView(change) {
 find("log").addEventListener("change", (event) => changeView({ log: event.target.checked }));
 find("smooth").addEventListener("input", (event) => changeView({ smooth: event.target.value / 100 }));
 
+// -- what stands beside the curves --------------------------------------------------------------------
+
+let uprights = { shapes: [], annotations: [] }; // over the loss, as Plotly has them
+let told = { marks: [], advice: [] }; // the last state
+let pointed = ""; // key of the advice whose steps are shown
+let along = { prompts: [], samples: [], at: null }; // at: the place of those shown, null: the newest
+
+function upright(step, text, hovertext, colour, dash) {
+  const beside = dash ? {} : step > memory.steps / 2 ? { xanchor: "right", xshift: -3 } : { xanchor: "left", xshift: 3 };
+  return {
+    shape: { type: "line", x0: step, x1: step, yref: "paper", y0: 0, y1: 1, line: { color: cssColor(colour), width: dash ? 1 : 2, dash } },
+    annotation: { x: step, yref: "paper", y: 1, yanchor: "top", text, hovertext: plain(hovertext), showarrow: false,
+      font: { color: cssColor(colour) }, ...beside },
+  };
+}
+
+function showUprights() {
+  const advice = told.advice.find((each) => each.key === pointed);
+  const drawn = [
+    ...told.marks.map(([step, text]) => upright(step, "◆", text, "--live-ink", "dot")),
+    ...(advice ? advice.steps.map((step) => upright(step, `step ${number(step, 0)}`, advice.text, "--warn")) : []),
+  ];
+  const wanted = { shapes: drawn.map((each) => each.shape), annotations: drawn.map((each) => each.annotation) };
+  if (JSON.stringify(wanted) === JSON.stringify(uprights)) return;
+  uprights = wanted;
+  if (find("loss")?.data) Plotly.relayout(find("loss"), wanted); // zoom and hidden curves stay
+}
+
+function showAdvice(state) {
+  told = state;
+  const box = find("advice"), wanted = JSON.stringify([state.id, state.advice]);
+  if (box.dataset.wanted !== wanted) { // a button that is being pressed must not be replaced
+    box.dataset.wanted = wanted;
+    box.hidden = !state.advice.length;
+    box.replaceChildren(make("h3", "", "What the curves say"), ...state.advice.map(card));
+  }
+  showUprights();
+}
+
+function card(advice) {
+  const node = make("article"), tools = make("div", "buttons");
+  if (advice.steps.length) tools.append(pointer(advice));
+  if (advice.change.length) tools.append(button("Copy the run with this change", "primary",
+    () => trigger("click", { action: "copy", run, advice: advice.key })));
+  const changes = advice.change.map(([name, [before, after]]) => make("code", "", `${name}: ${before} → ${after}`));
+  node.append(make("strong", "", advice.text), make("p", "", advice.because), ...changes, tools);
+  return node;
+}
+
+function pointer(advice) {
+  const node = button("Show on the curve", "", () => {
+    pointed = pointed === advice.key ? "" : advice.key;
+    for (const each of find("advice").querySelectorAll("[aria-pressed]")) each.setAttribute("aria-pressed", each.dataset.key === pointed);
+    showUprights();
+    if (pointed) find("loss")?.scrollIntoView({ block: "nearest" });
+  });
+  node.dataset.key = advice.key;
+  node.setAttribute("aria-pressed", advice.key === pointed);
+  return node;
+}
+
+function takeSamples(found) {
+  if (found.prompts) along.prompts = found.prompts;
+  along.samples.push(...found.new);
+  if (found.new.length) showAlong();
+}
+
+function showAlong() {
+  const { prompts, samples } = along, last = samples.length - 1, at = along.at ?? last, slider = find("scrub");
+  find("along").hidden = last < 0;
+  if (last < 0) return;
+  const step = samples[at].step, name = step ? `After step ${number(step, 0)}` : "Step 0: the base model";
+  find("when").textContent = `${name} (${at + 1} of ${last + 1})`;
+  slider.max = last;
+  slider.value = at;
+  slider.disabled = !last;
+  slider.setAttribute("aria-valuetext", name);
+  find("ticks").replaceChildren(...(last < MOST_TICKS ? samples.map(() => make("i")) : []));
+  find("answers").replaceChildren(...answersAt(prompts, samples[at].answers, samples[at - 1]?.answers));
+}
+
+function scrub(at) {
+  along.at = at === along.samples.length - 1 ? null : at; // at the end it follows what comes
+  showAlong();
+}
+
+function scrubTo({ points }) {
+  const steps = points.filter((each) => each.data.mode === "lines+markers").map((each) => each.x);
+  const at = along.samples.findIndex((each) => steps.includes(each.step));
+  if (at >= 0) scrub(at);
+}
+
+find("scrub").addEventListener("input", (event) => scrub(Number(event.target.value)));
+
 // -- state --------------------------------------------------------------------------------------------
 
 function showSteps(state) {
@@ -150,7 +248,7 @@ function showTiles(state) {
 
 function action(text, name, className) {
   const node = button(text, className, () => {
-    if (name === "chat") return trigger("click");
+    if (name === "chat") return trigger("click", { action: "chat" });
     // Not through Gradio: its session is gone after a server's restart, and a stop must work then as well.
     node.disabled = true;
     const again = () => { node.disabled = false; };
@@ -214,7 +312,7 @@ function show(state) {
   chip.textContent = state.status;
   chip.className = `chip ${state.status}`;
   find("facts").textContent = state.facts;
-  showSteps(state); showProgress(state); showTiles(state); showActions(state); showMessages(state); showVocabulary(state); showResult(state);
+  showSteps(state); showProgress(state); showTiles(state); showActions(state); showMessages(state); showVocabulary(state); showResult(state); showAdvice(state);
 }
 
 // -- loop ---------------------------------------------------------------------------------------------
@@ -223,9 +321,13 @@ function look(id) {
   generation++;
   run = id;
   root.classList.toggle("empty", !id);
+  uprights = { shapes: [], annotations: [] };
+  pointed = "";
+  along = { prompts: [], samples: [], at: null };
   if (!id) return;
+  showAlong();
   let since = 0, drawn = "";
-  follow(() => `runs/${encodeURIComponent(id)}?since=${since}`, (state, ok) => {
+  follow(() => `runs/${encodeURIComponent(id)}?since=${since}&sampled=${along.samples.length}`, (state, ok) => {
     if (!ok) { find("phase").textContent = "This run is gone."; return false; }
     const wanted = JSON.stringify(state.charts);
     if (drawn !== wanted && since) { drawn = wanted; since = 0; return true; } // other charts: all of it, from the start
@@ -237,8 +339,9 @@ function look(id) {
     extend(state.curves, memory);
     since = state.next;
     show(state);
+    takeSamples(state.samples);
     if (crowded()) since = 0;
-    return false;
+    return along.samples.length < state.samples.total;
   }, POLL_MS);
 }
 

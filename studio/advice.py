@@ -147,12 +147,10 @@ def advise(state: State, points: Sequence[Point]) -> list[Advice]:
     return [advice for rule in RULES if (advice := rule(seen))]
 
 
-def changed(config: dict[str, Any], advice: Advice) -> RunConfig:
-    """The config of a run that follows `advice`. Raises ConfigError."""
-    values = {**config, "comparison": ""}
-    for group, fields in (advice.change or {}).items():
-        values[group] = {**values.get(group, {}), **fields}
-    return RunConfig.parse(values)
+def changed(config: dict[str, Any], advice: Advice) -> dict[str, Any]:
+    """The config of a run that follows `advice`."""
+    groups = advice.change or {}
+    return config | {group: config.get(group, {}) | fields for group, fields in groups.items()}
 
 
 def _training(**fields: Any) -> dict[str, Any]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import math
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,15 +13,19 @@ import plotly
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
+from studio.advice import advise, changed
+from studio.differences import differences
 from studio.errors import RunError, StudioError
 from studio.events import Ready
 from studio.jobs import Jobs
 from studio.store import RESTING, State, Store
 from tabs._charts import charts
 from tabs._result import result, vocabulary
+from tabs._shared import shared_beginning
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PLOTLY_ROUTE = "/studio/plotly.js"
+SAMPLES_AT_ONCE = 20  # evaluations whose answers are sent together; a page asks on for the others
 HEAD = f'<script src="{PLOTLY_ROUTE}"></script>'
 
 
@@ -28,11 +35,14 @@ def script(*names: str) -> str:
 
 
 def panel() -> gr.HTML:
-    """A component whose value is the id of the run to show. A click asks for the chat with it."""
+    """A component whose value is the id of the run to show.
+
+    A click has an `action`: 'chat', or 'copy' with the `run` and the key of the `advice` to follow.
+    """
     return gr.HTML(
         "",
         html_template=(ASSETS / "live.html").read_text(encoding="utf-8"),
-        js_on_load=script("result", "live"),
+        js_on_load=script("result", "along", "live"),
         apply_default_css=False,
         elem_id="live",
     )
@@ -43,9 +53,9 @@ def router(store: Store, jobs: Jobs) -> APIRouter:
     routes = APIRouter()
 
     @routes.get("/studio/runs/{run_id}")
-    def run(run_id: str, since: int = 0) -> Response:
+    def run(run_id: str, since: int = 0, sampled: int = 0) -> Response:
         try:
-            return JSONResponse(payload(store, jobs, run_id, since), headers={"Cache-Control": "no-store"})
+            return JSONResponse(payload(store, jobs, run_id, since, sampled), headers={"Cache-Control": "no-store"})
         except RunError as error:
             return JSONResponse({"problem": error.problem}, status_code=404)
 
@@ -65,8 +75,8 @@ def router(store: Store, jobs: Jobs) -> APIRouter:
     return routes
 
 
-def payload(store: Store, jobs: Jobs, run_id: str, since: int) -> dict[str, Any]:
-    """What the panel shows of a run, and the points it has not seen yet."""
+def payload(store: Store, jobs: Jobs, run_id: str, since: int, sampled: int = 0) -> dict[str, Any]:
+    """What the panel shows of a run, and the points and answers it has not seen yet."""
     curves = store.curves(run_id, since)
     state = store.state(run_id)
     kept = (
@@ -86,6 +96,7 @@ def payload(store: Store, jobs: Jobs, run_id: str, since: int) -> dict[str, Any]
         "last_eval",
         "writes",
         "notes",
+        "marks",
     )
     return {
         **{key: getattr(state, key) for key in kept},
@@ -99,8 +110,41 @@ def payload(store: Store, jobs: Jobs, run_id: str, since: int) -> dict[str, Any]
         "result": None if state.active else result(state),
         "vocabulary": vocabulary(state.vocabulary),
         "charts": charts(state.curves),
+        "advice": advice(store, state, curves["next"]),
+        "samples": along(state, sampled),
         **curves,
     }
+
+
+def advice(store: Store, state: State, points: int) -> list[dict[str, Any]]:
+    """What its curves say and in what a changed copy would differ.
+
+    Thought over anew whenever they have grown by a twentieth or its status has changed, not for each who looks.
+    """
+    return _advice(store, state.id, state.status, int(20 * math.log1p(points)))
+
+
+@functools.lru_cache(maxsize=64)
+def _advice(store: Store, run_id: str, status: str, size: int) -> list[dict[str, Any]]:
+    state = store.state(run_id)
+    found = advise(state, store.points(run_id))
+    return [{**asdict(each), "change": differences([state.config, changed(state.config, each)])} for each in found]
+
+
+def along(state: State, seen: int) -> dict[str, Any]:
+    """Answers of evaluations behind the first `seen`; with the very first, the prompts that are the same for all."""
+    found = [
+        {"step": each.step, "answers": [answer["answer"] for answer in each.answers]}
+        for each in state.samples[seen : seen + SAMPLES_AT_ONCE]
+    ]
+    told: dict[str, Any] = {"total": len(state.samples), "new": found}
+    if found and not seen:
+        asked = state.samples[0].answers
+        shared = len(shared_beginning([each["prompt"] for each in asked]))
+        told["prompts"] = [
+            {"prompt": each["prompt"][shared:].strip(), "reference": each["reference"]} for each in asked
+        ]
+    return told
 
 
 def waited(ready: Ready) -> str:

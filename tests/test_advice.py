@@ -10,7 +10,8 @@ import pytest
 
 from studio.advice import LEAST_STEPS, Advice, advise, changed
 from studio.config import RunConfig
-from studio.errors import ConfigError, Diverged
+from studio.differences import differences
+from studio.errors import Diverged
 from studio.events import DataReady
 from studio.job import Job
 from studio.jobs import create_run
@@ -179,15 +180,15 @@ def test_held_out_rows_far_above_train_rows_want_less_of_the_same() -> None:
     assert only(advise(*run(**apart, rows=(9000, 40, 0), method={"name": "full"})), "gap").change is None
 
 
-def test_a_changed_copy_is_a_config_and_stands_alone() -> None:
-    state, _ = run()
-    advice = Advice("k", "", "", change={"training": {"learning_rate": 0.5}})
-    copy = changed({**state.config, "comparison": "c"}, advice)
-    assert (copy.training.learning_rate, copy.comparison) == (0.5, "")
-    before = RunConfig.parse(state.config)
-    assert copy.model_copy(update={"training": before.training}) == before
-    with pytest.raises(ConfigError):
-        changed(state.config, Advice("k", "", "", change={"training": {"learning_rate": 7}}))
+def test_a_copy_differs_in_what_is_advised_alone() -> None:
+    state, points = run(rows=(2000, 200, 300), norm=lambda at: 5.0)
+    before = state.config["objective"].copy()
+    cut, clip = sorted(advise(state, points), key=lambda advice: advice.key, reverse=True)
+    assert differences([state.config, changed(state.config, cut)]) == [("objective.max_length", ["512", "1024"])]
+    both = RunConfig.parse(changed(changed(state.config, cut), clip))
+    assert both.objective.max_length == 1024
+    assert both.training.learning_rate == 1e-4
+    assert state.config["objective"] == before
 
 
 def test_what_cannot_be_read_brings_forth_no_word() -> None:

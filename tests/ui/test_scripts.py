@@ -84,18 +84,22 @@ def test_the_last_answer_is_drawn_though_a_button_was_held_when_it_came(shown: S
     assert page.evaluate("told") == [{"action": "curves", "run": "r"}]
 
 
+LIVE = ["result", "along", "live"]
+
+
 def live(key: str) -> dict[str, Any]:
     line = {"metric": "m", "name": key, "colour": "--live-a", "width": 2, "opacity": 1, "smooth": False, "dots": True}
     chart = {"key": key, "title": key, "unit": "", "wide": False, "legend": True, "bounds": None, "lines": [line]}
     state = {"title": "t", "status": "done", "active": False, "phase": "", "done": 0, "total": 0, "unit": "", "step": 2}
     state |= {"total_steps": 2, "seconds": 1, "remaining": None, "metrics": {}, "last_eval": None, "writes": True}
     state |= {"notes": [], "problem": "", "remedy": "", "facts": "", "saved": False, "stopping": False, "result": None}
+    state |= {"marks": [], "advice": [], "samples": {"total": 0, "new": []}}
     return state | {"vocabulary": None, "charts": [chart], "curves": {"m": [[1, 2], [3, 4]]}, "next": 2}
 
 
 def test_a_chart_may_have_any_name_and_is_not_resized_while_hidden(shown: Shown) -> None:
     key = 'a "quoted"]\nlabel <i>x</i>'
-    page = shown((ASSETS / "live.html").read_text(encoding="utf-8"), ["result", "live"], "run", lambda path: live(key))
+    page = shown((ASSETS / "live.html").read_text(encoding="utf-8"), LIVE, "run", lambda path: live(key))
     expect(page.locator("[data-live=status]")).to_have_text("done")
     assert page.evaluate("[...document.querySelectorAll('.chart')].map((each) => each.data[0].y)") == [[3, 4]]
     expect(page.locator(".legendtext")).to_contain_text("<i>x</i>")
