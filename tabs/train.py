@@ -25,6 +25,7 @@ from tabs._form import ConfigForm
 from tabs._layers import picked, shown
 from tabs._live import script
 from tabs._plan import memory, pairs, proposal, verdict
+from tabs._schedule import picture
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
 from tabs._terms import offer as offer_terms
 
@@ -71,8 +72,8 @@ class Told:
     offered: gr.State  # {"before": config, "after": config} of the steps shown
     applied: gr.State  # the same of those taken last
     start: gr.Button
-    yaml: gr.Code
     search: gr.Button
+    yaml: gr.Code
     rehearsal: _rehearsal.Offer
 
 
@@ -144,8 +145,8 @@ def _draw_plan(page: Page) -> Told:
     steps = gr.HTML("", apply_default_css=False, elem_id="train-fit-steps")
     offered, applied = gr.State(None), gr.State(None)
     start = gr.Button("Start training", variant="primary", size="lg", elem_id="train-start")
-    rehearsal = _rehearsal.draw()
     search = gr.Button("Search for better settings …", size="sm", elem_id="train-search")
+    rehearsal = _rehearsal.draw()
     yaml = gr.Code(
         "",
         language="yaml",
@@ -185,7 +186,7 @@ def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
         taken = applied is not None and config is not None and config.to_dict() == applied["after"]
         return (
             said,
-            memory(ahead) if ahead else "",
+            memory(ahead) + picture(config.settled().training, ahead.steps) if config and ahead else "",
             gr.Button(visible=short),
             "",
             gr.Button(visible=False),
@@ -259,10 +260,10 @@ def _let_begin(page: Page, asked: Asked, told: Told) -> None:
     def begin(*raw: Any) -> Any:
         return page.jobs.submit(asked.read(raw)), gr.Tabs(selected="curves")
 
-    def take(wanted: dict[str, Any] | None) -> Any:
     def search(*raw: Any) -> Any:
         return asked.read(raw).to_dict(), gr.Tabs(selected="search")
 
+    def take(wanted: dict[str, Any] | None) -> Any:
         if not wanted:
             return [gr.skip()] * (len(asked.fields) + 1)
         config = RunConfig.parse(wanted)
@@ -270,8 +271,8 @@ def _let_begin(page: Page, asked: Asked, told: Told) -> None:
         return [config.model, gr.skip(), *asked.form.values(config), None]
 
     told.start.click(said(begin), asked.fields, [page.run, page.tabs], **PRIVATE)
-    page.wanted.change(said(take), page.wanted, [*asked.fields, page.wanted], **HEARD)
     told.search.click(said(search), asked.fields, [page.base, page.tabs], **HEARD)
+    page.wanted.change(said(take), page.wanted, [*asked.fields, page.wanted], **HEARD)
 
 
 def _old_choices(workspace: Workspace) -> list[tuple[str, str]]:
