@@ -13,13 +13,12 @@ const START = { text: "", status: "", tag: "", starred: false, sort: "created", 
 let asked = { ...START };
 let shown = null; // the last answer
 let open = null; // the run whose details are shown: { id, line, problem, buttons, wanted }
-let dragged = "";
 let pressed = false;
 const picked = new Set(); // ids
 const lines = new Map(); // id → its line of the table, kept so that what is held or typed in is not replaced
 
 root.addEventListener("pointerdown", () => { pressed = true; });
-for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => setTimeout(() => { pressed = false; draw(); }, 50));
+for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => setTimeout(() => { pressed = false; arrived(); }, 50));
 
 function when(seconds) {
   return seconds ? new Date(1000 * seconds).toLocaleString(undefined, { dateStyle: "short", timeStyle: "short" }) : "–";
@@ -93,70 +92,6 @@ async function erase(some) { // none: all that are in the trash
     tell(`${many(done.length)} deleted for ever.`);
   });
   tell(`Delete ${many(runs.length)} for ever? This frees ${bytes(size)} and cannot be undone.`, sure, button("Keep", "", () => tell("")));
-}
-
-// -- the queue ----------------------------------------------------------------------------------------
-
-function move(id, before) {
-  return post("ledger/move", { run: id, before });
-}
-
-function waiting(run, at, queue) {
-  const item = make("li");
-  const handle = make("span", "handle", "⠿");
-  handle.draggable = true;
-  handle.title = "Drag to another place";
-  handle.addEventListener("dragstart", (event) => {
-    dragged = run.id;
-    event.dataTransfer.setData("text/plain", run.id); // Firefox drags nothing without
-    event.dataTransfer.setDragImage(item, 12, 12);
-  });
-  handle.addEventListener("dragend", () => { dragged = ""; draw(); });
-  const below = (event) => event.clientY > item.getBoundingClientRect().top + item.offsetHeight / 2;
-  const unmark = () => item.classList.remove("above", "below");
-  item.addEventListener("dragover", (event) => {
-    if (!dragged) return;
-    event.preventDefault();
-    unmark();
-    item.classList.add(below(event) ? "below" : "above");
-  });
-  item.addEventListener("dragleave", unmark);
-  item.addEventListener("drop", (event) => {
-    event.preventDefault();
-    unmark();
-    if (dragged && dragged !== run.id) move(dragged, below(event) ? queue[at + 1]?.id ?? null : run.id);
-  });
-  const does = (name, sign, text, last, clicked) => {
-    const node = button(sign, "", clicked);
-    node.dataset.key = `${name} ${run.id}`;
-    node.disabled = last;
-    node.title = text;
-    node.setAttribute("aria-label", `${text}: ${run.title}`);
-    return node;
-  };
-  const buttons = make("span", "actions");
-  buttons.append(
-    does("up", "↑", "One place up", at === 0, () => move(run.id, queue[at - 1].id)),
-    does("down", "↓", "One place down", at === queue.length - 1, () => move(run.id, queue[at + 2]?.id ?? null)),
-    does("next", "Next", "To the front of the queue", at === 0, () => move(run.id, queue[0].id)),
-    does("out", "Take out", "Out of the queue; Continue puts it back", false, () => act("pause")(run.id)));
-  item.append(handle, make("span", "title", run.title), make("span", "muted", when(run.created)), buttons);
-  return item;
-}
-
-function drawQueue() {
-  const box = part("queue"), text = JSON.stringify(shown.queue);
-  box.hidden = !shown.queue.length || asked.trash;
-  if (box.dataset.of === text) return;
-  box.dataset.of = text;
-  const held = box.contains(document.activeElement) ? document.activeElement.dataset.key : "";
-  const list = make("ol");
-  list.append(...shown.queue.map(waiting));
-  box.replaceChildren(make("h3", "", `${many(shown.queue.length)} waiting, the next one first`), list);
-  if (!held) return;
-  const [name, id] = held.split(" ");
-  const wanted = [name, name === "up" ? "down" : "up", "out"].map((each) => box.querySelector(`[data-key="${each} ${CSS.escape(id)}"]`));
-  wanted.find((node) => node && !node.disabled)?.focus();
 }
 
 // -- one run ------------------------------------------------------------------------------------------
@@ -319,15 +254,16 @@ function nothing() {
 }
 
 function drawPicked() {
-  const ids = [...picked], box = part("picked");
-  const compare = button("Compare", "", () => lead("curves", ids));
-  compare.disabled = ids.length < 2 || ids.length > MOST_COMPARED;
+  const box = part("picked");
+  const all = (does) => () => does([...picked]);
+  const compare = button("Compare", "", all((ids) => lead("curves", ids)));
+  compare.disabled = picked.size < 2 || picked.size > MOST_COMPARED;
   compare.title = `Lays the curves of 2 to ${MOST_COMPARED} runs over one another.`;
   const buttons = asked.trash
-    ? [button("Restore", "", () => restore(ids)), button("Delete for ever", "", () => erase(ids))]
-    : [compare, button("Delete", "", () => discard(ids))];
-  redraw(box, make("span", "", `${many(ids.length)} chosen`), ...buttons, button("Choose none", "", () => { picked.clear(); draw(); }));
-  box.hidden = !ids.length;
+    ? [button("Restore", "", all(restore)), button("Delete for ever", "", all(erase))]
+    : [compare, button("Delete", "", all(discard))];
+  redraw(box, make("span", "", `${many(picked.size)} chosen`), ...buttons, button("Choose none", "", () => { picked.clear(); draw(); }));
+  box.hidden = !picked.size;
 }
 
 function drawPages() {
@@ -359,8 +295,11 @@ function drawTools() {
   part("tools").hidden = !shown.all;
 }
 
+function arrived() {
+  if (shown && !pressed && !dragged) draw(); // what is being pressed must not be replaced
+}
+
 function draw() {
-  if (!shown || pressed || dragged) return; // what is being pressed must not be replaced
   drawQueue();
   drawTools();
   drawPicked();
@@ -377,7 +316,7 @@ function show(found, ok) {
   if (!ok) return void (part("problem").textContent = "This cannot be looked for: use fewer words.");
   shown = found;
   asked.page = found.first / found.on_a_page;
-  draw();
+  arrived();
 }
 
 // -- the frame ----------------------------------------------------------------------------------------

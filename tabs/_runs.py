@@ -264,5 +264,4 @@ def _answer(act: Callable[[Any], None], things: list[Any]) -> Response:
             done.append(each)
         except StudioError as error:
             problem = problem or str(error)
-    told = {"done": [each for each in done if isinstance(each, str)], "problem": problem}
-    return JSONResponse(told, status_code=409 if problem and not done else 200)
+    return JSONResponse({"done": [each for each in done if isinstance(each, str)], "problem": problem})

@@ -21,12 +21,11 @@ MOST_RUNS = 12  # more curves than that nobody tells apart
 MOST_POINTS = 400  # of a curve
 
 
-def panel(name: str, value: Any) -> gr.HTML:
-    """The component of `assets/NAME.js`; its clicks come as events with an `action`."""
+def panel(name: str, value: Any, *before: str) -> gr.HTML:
+    """The component of `assets/NAME.js`, after those of `before`; its clicks come as events with an `action`."""
+    code = script("versus", *before, name)
     template = '<div class="versus"></div>'
-    return gr.HTML(
-        value, html_template=template, js_on_load=script("versus", name), apply_default_css=False, elem_id=name
-    )
+    return gr.HTML(value, html_template=template, js_on_load=code, apply_default_css=False, elem_id=name)
 
 
 def router(store: Store, jobs: Jobs) -> APIRouter:

@@ -17,7 +17,7 @@ ORDER = 42
 
 def build(page: Page, tab: gr.Tab) -> None:
     """The queue over the table; what leads to another tab comes back as a click."""
-    shown = panel("runs", 0.0)
+    shown = panel("runs", 0.0, "queue")
     tab.select(time.time, None, shown, **QUIET)  # another value each time: it looks anew
     shown.click(
         said(functools.partial(_act, page)),
