@@ -19,14 +19,11 @@ from studio.training import state as kept
 from studio.training.settings import TrainingSettings
 
 _LEAST_SECONDS, _SHARE = 60.0, 50  # between two checkpoints, also as a multiple of what one takes to write
-_SPARE = 10e6  # bytes that a disk must have left beside two checkpoints: events and a last word need room
+_SPARE = 1e6  # bytes that a disk must have left beside two checkpoints, or the run rests: events need room, too
 
 
 class Keeper(TrainerCallback):
-    """Writes a trainer's checkpoints into `folder`, and finds its way back from one.
-
-    `full` says, in a sentence, that training ended because the disk could take no other checkpoint.
-    """
+    """Writes a trainer's checkpoints into `folder`, and finds its way back from one."""
 
     def __init__(self, folder: Path, training: TrainingSettings, fingerprint: str) -> None:
         """`fingerprint` is that of the training rows: their place in the data means something with these alone."""
@@ -35,7 +32,7 @@ class Keeper(TrainerCallback):
         self.fingerprint = fingerprint
         self.trainer: Any = None  # set by the trainer itself
         self.best: tuple[float, int] = (math.inf, 0)  # loss on held-out rows, and the step after which it was scored
-        self.full = ""
+        self._full = ""  # why the disk ended training
         self.early = ""  # a sentence, where training ended because nothing got better
         self._worse = 0  # evaluations since the best
         self._resting: dict[str, Any] = {}  # what changes between two updates, as it was after the last one
@@ -52,7 +49,11 @@ class Keeper(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._updating = False
         self._rest(state)
-        if state.global_step >= state.max_steps or self._due(state.global_step):
+        if self._room() < self._size + _SPARE:
+            free, size = shutil.disk_usage(self.folder.parent).free / 1e6, self._size / 1e6
+            self._full = f"the disk has {free:,.1f} MB left, and a checkpoint takes {size:,.1f} MB"
+            control.should_training_stop = True
+        elif state.global_step >= state.max_steps or self._due(state.global_step):
             control.should_save = True
 
     def _rest(self, state: Any) -> None:
@@ -83,12 +84,12 @@ class Keeper(TrainerCallback):
     # -- writing -----------------------------------------------------------------------------------------
 
     def write(self) -> None:
-        """The checkpoint of the last whole update, unless it is there. On a disk that is almost full, none: see `full`.
+        """The checkpoint of the last whole update, unless it is there or the disk has no room for it: see `full`.
 
         Nothing is written amid an update, when weights and optimizer may be of two minds.
         """
         step = self.trainer.state.global_step
-        if step in (0, self._kept) or self._updating or not self._has_room():
+        if step in (0, self._kept) or self._updating or self._room() < 0:
             return
         began = time.monotonic()
         try:
@@ -96,27 +97,26 @@ class Keeper(TrainerCallback):
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
-            self._end("the disk is full")
+            self._full, self.trainer.control.should_training_stop = "the disk is full", True
             return
         self._kept, self._size = step, written.size()
         self._wrote, self._took = time.monotonic(), time.monotonic() - began
         checkpoints.keep(self.folder, self.training.save_total_limit, {self.best[1]})
 
-    def _has_room(self) -> bool:
-        """Whether the disk takes this checkpoint and another one after it."""
-        size = self._size or 3 * sum(
+    def _room(self) -> float:
+        """Bytes that are free beside the next checkpoint."""
+        self._size = self._size or 3 * sum(
             weight.numel() * weight.element_size() for weight in kept.learning(self.trainer.model).values()
         )
-        free = shutil.disk_usage(self.folder.parent).free
-        if free >= 2 * size + _SPARE:
-            return True
-        self._end(f"the disk has {free / 1e6:,.0f} MB left, and a checkpoint takes {size / 1e6:,.0f} MB")
-        return False
+        return shutil.disk_usage(self.folder.parent).free - self._size
 
-    def _end(self, why: str) -> None:
+    @property
+    def full(self) -> str:
+        """Why training ended, in two sentences, where the disk could take no more than the last checkpoint."""
+        if not self._full:
+            return ""
         last = f"step {self._kept:,}" if self._kept > 0 else "the beginning"
-        self.full = f"Paused because {why}. Free some space and let it go on; it will from {last}."
-        self.trainer.control.should_training_stop = True
+        return f"Paused because {self._full}. Free some space and let it go on; it will from {last}."
 
     def _fill(self, folder: Path) -> None:
         trainer = self.trainer
