@@ -10,19 +10,21 @@ import pytest
 from studio.config import RunConfig
 from studio.events import (
     AnswersScored,
+    DataReady,
     Done,
     EvalDone,
     Event,
     LabelsScored,
+    Sampled,
     Saved,
     StepDone,
     VocabularyExtended,
 )
 from studio.jobs import Jobs
-from studio.store import Store
+from studio.store import State, Store
 from studio.workspace import Workspace
 from tabs._charts import COLOURS, charts
-from tabs._live import payload
+from tabs._live import SAMPLES_AT_ONCE, along, payload
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 
@@ -170,3 +172,29 @@ def test_a_random_head_is_no_base_to_be_better_than(workspace: Workspace) -> Non
     found = told(workspace, scored(0, eval_loss=2.0), scored(2, eval_loss=0.5), objective="classify")
     assert found["writes"] is False
     assert found["result"]["headlines"][0]["verdict"] == "on rows it never trained on."
+
+
+def sampled(at: int) -> Sampled:
+    asked = [{"prompt": f"Be brief.\nAsk {i}", "reference": "r", "answer": f"{at}-{i}"} for i in range(2)]
+    return Sampled(step=at, answers=asked)
+
+
+def test_answers_along_a_run_are_sent_once_and_their_prompts_with_the_first() -> None:
+    state = State(id="r", config={}, samples=[sampled(at) for at in range(SAMPLES_AT_ONCE + 5)])
+    first = along(state, 0)
+    assert first["prompts"] == [{"prompt": f"Ask {i}", "reference": "r"} for i in range(2)]
+    assert [each["step"] for each in first["new"]] == list(range(SAMPLES_AT_ONCE))
+    rest = along(state, len(first["new"]))
+    assert "prompts" not in rest
+    assert rest["new"][-1] == {"step": SAMPLES_AT_ONCE + 4, "answers": [f"{SAMPLES_AT_ONCE + 4}-{i}" for i in range(2)]}
+    assert along(state, rest["total"])["new"] == []
+
+
+def test_what_the_curves_say_comes_with_what_a_copy_would_change(workspace: Workspace) -> None:
+    data = DataReady(
+        train_rows=100, validation_rows=9, truncated_rows=50, skipped_rows=0, tokens=1, trained_tokens=1, fingerprint=""
+    )
+    (advice,) = told(workspace, data, step())["advice"]
+    assert advice["key"] == "cut off"
+    assert advice["change"] == [("objective.max_length", ["512", "1024"])]
+    assert told(workspace, step())["advice"] == []
