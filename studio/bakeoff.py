@@ -155,7 +155,7 @@ def stop(jobs: Jobs, comparison: str) -> None:
 def members(store: Store, comparison: str) -> list[State]:
     """The runs of a bake-off, or of a search, in the order they were queued; none where there is no such."""
     folders = store.workspace.run_folders() if comparison else []
-    found = [store.state(folder.id) for folder in folders if _comparison(folder.config) == comparison]
+    found = store.there(folder.id for folder in folders if _comparison(folder.config) == comparison)
     return sorted(found, key=lambda state: state.created)
 
 

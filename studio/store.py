@@ -11,7 +11,8 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -278,7 +279,15 @@ class Store:
     def states(self, limit: int = 100, also: Sequence[str | None] = ()) -> list[State]:
         """The newest runs, newest first; then those of `also` that are older and still there."""
         ids = [folder.id for folder in self.workspace.run_folders()]
-        return [self.state(each) for each in [*ids[:limit], *(each for each in ids[limit:] if each in also)]]
+        return self.there([*ids[:limit], *(each for each in ids[limit:] if each in also)])
+
+    def there(self, ids: Iterable[str]) -> list[State]:
+        """The states of those runs that are still there: one may be deleted while others are read."""
+        found = []
+        for run_id in ids:
+            with suppress(RunError, FileNotFoundError):
+                found.append(self.state(run_id))
+        return found
 
     def points(self, run_id: str) -> list[Point]:
         """Every row of a run's curves so far. Raises RunError where there is no such run."""

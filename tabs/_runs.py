@@ -120,7 +120,7 @@ class Table:
             lines = shelf.lines((chosen if asked.down else chosen[::-1])[shown], said)
         else:
             lines = _sorted(every, asked)[shown]
-        waiting = self._waiting()
+        waiting = self.here.store.there(self.jobs.queue())
         return {
             "rows": [asdict(line) for line in lines],
             "total": total,
@@ -130,7 +130,7 @@ class Table:
             "all": len(folders),
             "thrown": len(folders if asked.trash else self.thrown.workspace.run_folders()),
             "tags": sorted({tag for about in said.values() for tag in about.tags}, key=str.casefold),
-            "queue": waiting,
+            "queue": [{"id": state.id, "title": state.title, "created": state.created} for state in waiting],
             "active": bool(waiting or unread) or any(line.active or line.size is None for line in lines),
         }
 
@@ -147,10 +147,6 @@ class Table:
             new["tags"] = ledger.tags_of(change.tags)
         ledger.describe(self.here.workspace.run(change.run), **new)
 
-    def _waiting(self) -> list[dict[str, Any]]:
-        states = (self.here.state(run_id) for run_id in self.jobs.queue())
-        return [{"id": state.id, "title": state.title, "created": state.created} for state in states if state]
-
 
 class Shelf:
     """The runs of one folder."""
@@ -160,17 +156,11 @@ class Shelf:
         self.workspace = store.workspace
         self.sizes = ledger.Sizes(store.state)
 
-    def state(self, run_id: str) -> State | None:
-        """None where it was deleted meanwhile."""
-        try:
-            return self.store.state(run_id)
-        except (RunError, OSError):
-            return None
-
     def lines(self, folders: Iterable[RunFolder], said: dict[str, About]) -> list[Line]:
         """Of the runs that are still there."""
-        found = [(folder, self.state(folder.id)) for folder in folders]
-        return [_line(state, said[state.id], folder, self.sizes.of(folder)) for folder, state in found if state]
+        by_id = {folder.id: folder for folder in folders}
+        found = [(state, by_id[state.id]) for state in self.store.there(by_id)]
+        return [_line(state, said[state.id], folder, self.sizes.of(folder)) for state, folder in found]
 
     def read(self, folders: list[RunFolder], said: dict[str, About]) -> tuple[list[Line], int]:
         """Of those whose logs were read already, and how many were not: reading thousands takes a while."""

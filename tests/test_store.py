@@ -148,3 +148,13 @@ def test_thinning_keeps_spikes_ends_and_order() -> None:
 def test_a_name_that_is_no_run_is_refused(workspace: Workspace, folder: RunFolder, name: str) -> None:
     with pytest.raises(RunError):
         Store(workspace).state(name)
+
+
+def test_runs_that_were_deleted_meanwhile_are_left_out(workspace: Workspace, folder: RunFolder) -> None:
+    other = workspace.new_run("lora")
+    RunConfig.parse({"model": "tiny"}).save(other.config)
+    store = Store(workspace)
+    assert [state.id for state in store.there([folder.id, other.id])] == [folder.id, other.id]
+    other.path.rename(workspace.root / "elsewhere")
+    assert [state.id for state in store.there([folder.id, other.id, ".."])] == [folder.id]
+    assert [state.id for state in store.states(also=[other.id])] == [folder.id]
