@@ -76,6 +76,7 @@ class Search(Settings):
     why: str = ""  # it ended or rests, a sentence
     seconds: float = 0  # that it was active
     refused: list[Refused] = Field(default_factory=list)
+    resting: list[str] = Field(default_factory=list)  # runs that it paused, and lets go on when it does
     ended: dict[str, str] = Field(default_factory=dict)  # run → why it was ended early, a sentence
 
     def dimensions(self) -> dict[str, Dimension]:

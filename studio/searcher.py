@@ -75,10 +75,10 @@ class Searches:
             search = find(self.workspace, search_id)
             if not search.active:
                 return
-            self._end(search, "It was stopped, and can go on.")
-            for trial in reversed(trials(self.store, search)):  # those that wait first: none may start meanwhile
-                if trial.status in ACTIVE:
-                    self.jobs.pause(trial.run)
+            resting = [trial.run for trial in trials(self.store, search) if trial.status in ACTIVE]
+            self._end(search.model_copy(update={"resting": resting}), "It was stopped, and can go on.")
+            for run in reversed(resting):  # those that wait first: none may start meanwhile
+                self.jobs.pause(run)
 
     def resume(self, search_id: str) -> None:
         """Let it go on, and the runs that rest. Raises StudioError where it cannot."""
@@ -87,14 +87,10 @@ class Searches:
             if search.active:
                 return
             self._refuse_second()
-            found = trials(self.store, search)
-            if search.spent(found):
+            if search.spent(trials(self.store, search)):
                 raise ConfigError(
                     "This search has spent its budget.", remedy="Start another one, with a larger budget."
                 )
-            for trial in found:
-                if trial.status == "paused":
-                    self.jobs.resume(trial.run)
             save(self.workspace, search.model_copy(update={"active": True, "why": ""}))
             self._activate(search_id)
 
@@ -106,6 +102,10 @@ class Searches:
             search, now = find(self.workspace, self._active), self._clock()
             search = search.model_copy(update={"seconds": search.seconds + now - self._looked})
             self._looked = now
+            try:
+                search = self._wake(search)
+            except StudioError as error:  # the disk is full, or the data set is gone
+                return self._end(search, f"A run cannot go on. {error}")
             found = trials(self.store, search)
             search = self._prune(search, found)
             under_way = sum(trial.under_way for trial in found)
@@ -115,6 +115,18 @@ class Searches:
                 self._queue(search, found)
             else:
                 save(self.workspace, search)
+
+    def _wake(self, search: Search) -> Search:
+        """Let the runs go on that rested with the search, once each has come to rest. Raises StudioError."""
+        found = {trial.run: trial.status for trial in trials(self.store, search)}
+        for run in search.resting:
+            if found.get(run) == "paused":
+                self.jobs.resume(run)
+        # What is asked to rest may be called queued still, until its worker has begun to read.
+        coming = [
+            run for run in search.resting if found.get(run) in ACTIVE and self.workspace.run(run).pause_flag.exists()
+        ]
+        return search.model_copy(update={"resting": coming})
 
     def _prune(self, search: Search, found: Sequence[Trial]) -> Search:
         ended = dict(search.ended)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from studio import bakeoff, search
 from studio.config import RunConfig
 from studio.errors import ConfigError, RunError
-from studio.events import Done, EvalDone, Failed, Phase, Queued, StepDone
+from studio.events import Done, EvalDone, Failed, Paused, Phase, Queued, Started, StepDone
 from studio.jobs import Jobs
 from studio.methods import methods
+from studio.processes import Identity
 from studio.search import Budget, Search, Trial
 from studio.searcher import Searches
 from studio.space import Dimension, Space, dimensions, offered, with_values
@@ -256,6 +259,7 @@ def test_the_minutes_are_kept_and_rest_with_the_search(workspace: Workspace, tin
     clock.seconds = 100_000
     searches.look()  # which does nothing
     searches.resume(search_id)
+    searches.look()
     assert members(searches, search_id)[0].status == "queued"
     clock.seconds += 59
     searches.look()
@@ -308,3 +312,23 @@ def test_a_damaged_file_is_passed_over(waiting: Searches, tiny_config: Make) -> 
             search.find(waiting.workspace, hostile)
     assert json.loads(path.read_text())["active"] is True
     assert isinstance(offered(tiny_config())[RATE], Dimension)
+
+
+def test_a_run_that_is_still_coming_to_rest_goes_on_with_its_search(waiting: Searches, tiny_config: Make) -> None:
+    search_id = waiting.begin(tiny_config(), {RATE: [1e-5, 1e-2]}, Budget(runs=2))
+    waiting.look()
+    waiting = Searches(Jobs(waiting.workspace, Store(waiting.workspace), keep_warm=False))  # whose run is at work
+    waiting.recover()
+    [first] = members(waiting, search_id)
+    folder, me = waiting.workspace.run(first.run), Identity.of(psutil.Process())
+    waiting.stop(search_id)
+    waiting.resume(search_id)
+    waiting.look()
+    folder.events.append(Started(**asdict(me)))
+    assert members(waiting, search_id)[0].status == "pausing"
+    waiting.look()
+    folder.events.append(Paused(step=0))
+    waiting.look()
+    assert members(waiting, search_id)[0].status == "queued"
+    assert len(members(waiting, search_id)) == 1
+    assert not folder.pause_flag.exists()
