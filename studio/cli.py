@@ -21,6 +21,7 @@ from studio import __version__, events
 from studio.config import read_config
 from studio.errors import DatasetError, StudioError, explain
 from studio.jobs import create_run, unfinished, unleash, worker_environment
+from studio.models import machine
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace, default_root
 
@@ -111,7 +112,7 @@ def train(config_path: Path, workspace: Workspace, *, resume: bool = False) -> i
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=worker_environment(),
+        env=worker_environment(",".join(machine.devices()[: config.training.num_processes])),
         start_new_session=True,
     )
     _stop_on_interrupt(folder)

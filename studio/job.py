@@ -19,6 +19,7 @@ from studio.catalog import key_of
 from studio.checkpoints import Checkpoint, newest
 from studio.config import RunConfig
 from studio.data.kept import Kept
+from studio.distributed import rank, ranks
 from studio.errors import Diverged, explain, ran_out_of_memory
 from studio.events import (
     Continued,
@@ -79,6 +80,8 @@ class Job:
         """Everything, phase by phase. Raises StopAsked between phases, StudioError for what people can mend."""
         model, loaded, prepared = self.prepare()
         self._train(model, loaded, prepared)
+        if rank():
+            return
         self._save(model)
         if self.folder.stop_flag.exists():
             raise StopAsked
@@ -120,6 +123,8 @@ class Job:
     def _keep_held_out(self, held_out: Any, mapping: Any) -> None:
         from studio.data.templates import to_messages
 
+        if rank():
+            return
         with self.folder.held_out.open("w", encoding="utf-8") as file:
             for row in (held_out.rows if held_out else [])[:HELD_OUT_KEPT]:
                 if messages := to_messages(row, mapping):
@@ -234,13 +239,17 @@ class Job:
         keeper = Keeper(self.folder.checkpoints, self.training, self._fingerprint)
         prepared = replace(prepared, validation=prepared.validation[: self.training.eval_rows])
         trainer = self.trainer(model, loaded, prepared, listener, self.training, keeper)
-        trainer.sample = self._sampler(loaded.tokenizer)
+        trainer.sample = None if rank() else self._sampler(loaded.tokenizer)
         if trainer.route.reason:
             self.events.append(Note(text=f"Rows are padded to the longest of their batch: {trainer.route.reason}."))
         self._heed()
         self._tell_ready()
         problem = self._steps(trainer, self._last_whole())
         self.step = max(self.step, trainer.state.global_step)
+        if rank():
+            if problem is not None:
+                raise problem
+            return
         if problem is not None:
             self._recover(trainer, problem)
         keeper.write()
@@ -397,7 +406,7 @@ class Job:
                 )
             raise problem
         smaller = shrink(self.config.training, self.shrunk, self.step)
-        if smaller is None:
+        if smaller is None or ranks() > 1:
             raise problem
         gc.collect()
         trainer.keeper.write()
@@ -443,6 +452,8 @@ class Job:
 
     def _heed(self) -> None:
         """End here where somebody asked for it."""
+        if rank():  # the first decides for all
+            return
         if self.folder.stop_flag.exists():
             raise StopAsked
         if self.folder.pause_flag.exists():

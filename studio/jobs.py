@@ -25,6 +25,7 @@ import psutil
 
 from studio import ledger
 from studio.config import RunConfig
+from studio.distributed import wanted
 from studio.errors import ConfigError, RunError
 from studio.events import Failed, Note, Paused, Queued, Stopped
 from studio.job import shrink
@@ -179,7 +180,7 @@ class Jobs:
         self.watchdog = Watchdog()
         self._watched = 0.0  # when
         self._devices = list(devices) if devices is not None else machine.devices()
-        self._active: dict[str, str] = {}  # run → the device it has
+        self._active: dict[str, str] = {}  # run → the devices it has
         self._close = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
         self._owner = filelock.FileLock(str(workspace.server_lock))
@@ -290,6 +291,8 @@ class Jobs:
         if process is None:
             return
         with contextlib.suppress(psutil.Error, ProcessLookupError):
+            for child in process.children():  # of several devices, each in a session of its own
+                child.kill()
             if hasattr(os, "killpg"):
                 os.killpg(process.pid, signal.SIGKILL)  # its session is its own: children go with it
             else:
@@ -334,9 +337,8 @@ class Jobs:
                 with self._lock:
                     self._reap()
                     self._watch()
-                    free = [device for device in self._devices if device not in self._active.values()]
-                    if free and self._waiting:
-                        self._launch(self._waiting.pop(0), free[0])
+                    if self._waiting and (devices := self._free(self._waiting[0])):
+                        self._launch(self._waiting.pop(0), devices)
                     elif not self._active and self.keep_warm and time.monotonic() > self._warmed + pause:
                         self._ensure_warm()
                         pause = WARM_AGAIN_SECONDS
@@ -349,6 +351,14 @@ class Jobs:
         if self._waiting != self._kept:
             ledger.keep_order(self.workspace, self._waiting)
             self._kept = list(self._waiting)
+
+    def _free(self, run_id: str) -> str:
+        """The devices that a run can have now, as CUDA_VISIBLE_DEVICES lists them; '' while too few are free."""
+        held = {device for devices in self._active.values() for device in devices.split(",")}
+        free = [device for device in self._devices if device not in held]
+        # On a CPU all of its processes share the one device.
+        needed = min(wanted(RunFolder(self.workspace.runs / run_id)), len(self._devices))
+        return ",".join(free[:needed]) if len(free) >= needed else ""
 
     def _watch(self) -> None:
         if time.monotonic() < self._watched + WATCH_SECONDS:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
@@ -42,6 +43,7 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     config.method.check_machine()
     _check_optimizer(config.training.optim)
     config.trackers.check()
+    _check_devices(config.training.num_processes)
     if (found := structure_of(config.model, workspace.models, writes=config.objective.writes)) is not None:
         config.method.check(found)
         _check_disk(workspace, DISK_NEEDED + disk_bytes(adapter_bytes(config.method, found), config.training))
@@ -131,6 +133,16 @@ def _check_optimizer(optim: str) -> None:
         raise ConfigError(
             f"The optimizer {optim} needs bitsandbytes, which is not installed on this machine.",
             remedy="Install it with 'pip install bitsandbytes', or choose adamw_torch_fused.",
+        )
+
+
+def _check_devices(wanted: int) -> None:
+    """Raise ConfigError where there are fewer."""
+    there, kind = (len(machine.devices()), "GPUs") if machine.room().gpu else (os.cpu_count() or 1, "cores")
+    if wanted > there:
+        raise ConfigError(
+            f"{wanted} devices are asked for, and this machine has {there} {kind}.",
+            remedy=f"Set 'Devices' to {there} at most.",
         )
 
 

@@ -49,9 +49,14 @@ def _boot() -> str:
     return ""
 
 
+def own_devices() -> list[str]:
+    """The GPUs that this process was given, as CUDA_VISIBLE_DEVICES calls them; the CPU has a name there, too."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").split(",")
+
+
 def own_device() -> str:
-    """The GPU that this process was given, as CUDA_VISIBLE_DEVICES calls it; the CPU has a name there, too."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES", "0").partition(",")[0]
+    """The first of `own_devices`."""
+    return own_devices()[0]
 
 
 def memory_limit() -> int | None:

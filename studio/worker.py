@@ -12,18 +12,19 @@ import sys
 import traceback
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 
 import filelock
-import psutil
 
 from studio.config import RunConfig
-from studio.errors import StudioError, explain
+from studio.distributed import Silent, die_with_launcher, end_others, follow, identity, launch, rank, ranks, wanted
+from studio.errors import Diverged, StudioError, explain, ran_out_of_memory
 from studio.events import Done, Failed, Paused, Started, Stopped
 from studio.job import AnewInSmaller, Job, Rest, StopAsked
-from studio.processes import Identity, bound, go_first, memory_limit, own_device
+from studio.models import machine
+from studio.processes import bound, go_first, memory_limit, own_devices
 from studio.workspace import RunFolder, Workspace
 
 
@@ -38,7 +39,7 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
         own.acquire(timeout=0)
     except filelock.Timeout:
         return
-    folder.events.append(Started(**asdict(Identity.of(psutil.Process())), device=own_device()))
+    folder.events.append(Started(**asdict(identity()), device=",".join(own_devices())))
     job = None
     try:
         job = Job(folder, workspace)
@@ -55,24 +56,39 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
     except BaseException as error:
         traceback.print_exc()  # stderr is the run's log
         said: StudioError = explain(error)
+        if ranks() > 1 and isinstance(folder.events.read_from()[0][-1], Failed):
+            return  # another rank has told already why this one was left alone
         with suppress(OSError):  # a full disk takes no last word either; the store then says so
             folder.events.append(Failed(problem=said.problem, remedy=said.remedy))
+
+
+def accompany(folder: RunFolder, workspace: Workspace) -> None:
+    """Train along with rank 0, and tell only what that one cannot know. Raises what this rank failed of."""
+    log, folder.events = folder.events, Silent(folder.events.path)
+    follow(folder)
+    try:
+        Job(folder, workspace).run()
+    except Diverged:
+        return  # all see the same numbers
+    except BaseException as error:
+        if isinstance(error, StudioError) or ran_out_of_memory(error):
+            said = explain(error)
+            log.append(Failed(problem=said.problem, remedy=said.remedy))
+        raise
 
 
 @contextmanager
 def device(job: Job, workspace: Workspace) -> Iterator[None]:
     """The right to train on this machine: two runs at once on one device cost ten times one."""
-    lock = filelock.FileLock(str(workspace.device_lock(own_device())))
-    while True:
-        try:
-            lock.acquire(timeout=0.2)
-            break
-        except filelock.Timeout:
-            job.progress("Waiting for another run")
-    try:
+    with ExitStack() as held:
+        for each in sorted(own_devices()):  # in one order for all, or two runs could wait for one another
+            lock = filelock.FileLock(str(workspace.device_lock(each)))
+            while not lock.is_locked:
+                try:
+                    held.enter_context(lock.acquire(timeout=0.2))
+                except filelock.Timeout:
+                    job.progress("Waiting for another run")
         yield
-    finally:
-        lock.release()
 
 
 def warm_up() -> None:
@@ -98,10 +114,26 @@ def warm_up() -> None:
     gc.freeze()
 
 
+def together(folder: RunFolder, workspace: Workspace) -> None:
+    """Be one of the processes that train a run."""
+    import torch
+
+    die_with_launcher()
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+    if rank():
+        accompany(folder, workspace)
+        return
+    try:
+        execute(folder, workspace)
+    finally:
+        end_others()
+
+
 def main() -> None:
     """See the module's text."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    if hasattr(os, "nice"):
+    if hasattr(os, "nice") and ranks() == 1:  # others inherit it
         os.nice(10)  # training takes what is left over; the page stays quick beside it
     if len(sys.argv) > 1:
         path = sys.argv[1]
@@ -117,8 +149,14 @@ def main() -> None:
     log = os.open(folder.log, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    workspace, processes = Workspace(folder.path.parents[1]), wanted(folder)
+    if ranks() > 1:
+        together(folder, workspace)
+        return
+    if processes > 1:
+        launch(folder, processes, gpu=machine.room().gpu)
     try:
-        execute(folder, Workspace(folder.path.parents[1]))
+        execute(folder, workspace)
     except AnewInSmaller:
         # The same process to whoever watches it, with all of its memory given back.
         os.execv(sys.executable, [sys.executable, "-m", "studio.worker", os.fspath(folder.path)])  # noqa: S606

@@ -51,6 +51,18 @@ class TrainingSettings(Settings):
         help="Batches summed before one update: the effect of a larger batch without its memory.",
         advanced=True,
     )
+    num_processes: int = setting(
+        1,
+        "Devices",
+        ge=1,
+        le=64,
+        unit="devices",
+        advanced=True,
+        help="Train on so many GPUs of this machine, each with its own copy of the model and its share of the rows: an "
+        "update takes as many times the rows. A machine without GPUs starts as many processes on its CPU, which is for "
+        "trials only.",
+        source="Li et al. 2020, arXiv:2006.15704",
+    )
     learning_rate: float | None = setting(
         None,
         "Learning rate",
@@ -263,5 +275,5 @@ def in_smaller_batches(training: TrainingSettings) -> TrainingSettings | None:
 
 def planned_steps(training: TrainingSettings, rows: int) -> int:
     """Optimiser updates that `training` asks for over `rows` rows; max_steps counts before the epochs."""
-    per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps
+    per_step = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.num_processes
     return training.max_steps or max(1, math.ceil(math.ceil(rows / per_step) * training.num_train_epochs))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from studio.checkpoints import Checkpoint
 from studio.data.tokenised import lengths_of
+from studio.distributed import rank, ranks
 from studio.methods import Method, Part
 from studio.training.batching import Batch, EpochSampler, Rows
 from studio.training.keeping import Keeper
@@ -22,6 +24,7 @@ from studio.training.route import Route, choose
 from studio.training.sampling import Sampler
 from studio.training.settings import TrainingSettings, planned_steps
 from studio.training.state import load_weights, set_dice
+from studio.training.together import Agreement, average_gradients, share
 
 EVALUATIONS = 4  # in a run, where nothing else was asked for
 
@@ -70,8 +73,15 @@ class StudioTrainer(Trainer):
             eval_dataset=Rows(scored) if scored else None,
             data_collator=self.collator(),
             processing_class=tokenizer,
-            callbacks=[_AfterStep(self), listener, *([keeper] if keeper else [])],
+            callbacks=[
+                _AfterStep(self),
+                listener,
+                *([keeper] if keeper else []),
+                *([Agreement()] if ranks() > 1 else []),
+            ],
         )
+        if ranks() > 1:  # batches go through the model's parts, past what would wrap it; see `training_step`
+            self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
         self.listener, self.keeper = listener, keeper
         self.sample: Sampler | None = None  # where answers are to be watched
         if keeper:
@@ -115,15 +125,24 @@ class StudioTrainer(Trainer):
         return EpochSampler(lengths, self.group_size, self.args.seed, grouped=grouped)
 
     def train(self, *args: Any, **kwargs: Any) -> Any:
+        if ranks() > 1:
+            share(self.model)
         with self.route.running():
             return super().train(*args, **kwargs)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        loss = super().training_step(*args, **kwargs)
+        if ranks() > 1 and self.accelerator.sync_gradients:
+            average_gradients(self.model)
+        return loss
 
     def compute_loss(
         self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         with noisy(self.route.inner.get_input_embeddings(), self.training.neftune_noise_alpha, inputs["lengths"]):
             loss, labelled = self.summed_loss(inputs)
-        loss = loss / max(int(num_items_in_batch if num_items_in_batch is not None else labelled), 1)
+        # The items are those of all ranks, and the mean over ranks is taken later.
+        loss = loss * ranks() / max(int(num_items_in_batch if num_items_in_batch is not None else labelled), 1)
         for name, part in self.parts.items():
             # Once an update, however many batches it sums.
             added = part(self.model) / self.current_gradient_accumulation_steps
@@ -177,7 +196,7 @@ class StudioTrainer(Trainer):
         self.train(resume_from_checkpoint=str(checkpoint.path))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        if self.keeper:
+        if self.keeper and not rank():
             self.keeper.write()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
