@@ -12,7 +12,7 @@ from playwright.sync_api import Locator, Page, expect
 from studio.config import RunConfig
 from studio.events import Done, EvalDone, Queued, Saved, StepDone
 from studio.workspace import RunFolder, Workspace
-from tests.ui.conftest import Open, Studio, go, wait_for_status
+from tests.ui.conftest import Open, Studio, go
 
 pytestmark = pytest.mark.browser
 
@@ -56,7 +56,7 @@ def wait_for_queue(page: Page, *methods: str) -> None:
     shown = (
         "[...document.querySelectorAll('#runs .queue .title')].map((each) => each.textContent.split(' · ')[0]).join()"
     )
-    page.wait_for_function(f"{shown} === {json.dumps(','.join(methods))}")
+    page.wait_for_function(f"{shown} === {json.dumps(','.join(methods))}", timeout=60_000)
 
 
 def test_the_queue_is_put_in_order_and_a_restart_keeps_it(studio: Studio, open_page: Open, rows: Path) -> None:
@@ -67,8 +67,7 @@ def test_the_queue_is_put_in_order_and_a_restart_keeps_it(studio: Studio, open_p
     studio.kill()
     studio.start()
     page = open_page()
-    wait_for_status(page, "training", 60)
-    go(page, "Runs")
+    go_to_runs(page)
     wait_for_queue(page, "DoRA", "(IA)³", "Full fine-tuning")
 
     page.get_by_role("button", name="One place down: DoRA").press("Enter")
@@ -83,8 +82,7 @@ def test_the_queue_is_put_in_order_and_a_restart_keeps_it(studio: Studio, open_p
     studio.kill()
     studio.start()
     again = open_page()
-    wait_for_status(again, "training", 60)
-    go(again, "Runs")
+    go_to_runs(again)
     wait_for_queue(again, "Full fine-tuning", "DoRA", "(IA)³")
     again.get_by_role("button", name="Out of the queue; Continue puts it back: Full").click()
     wait_for_queue(again, "DoRA", "(IA)³")
@@ -95,7 +93,14 @@ def test_the_queue_is_put_in_order_and_a_restart_keeps_it(studio: Studio, open_p
     line(again, "LoRA").locator(".name").click()
     again.locator("#runs .details").get_by_role("button", name="Stop and save").click()
     expect(line(again, "LoRA").locator(".chip")).to_have_text("stopped", timeout=60_000)
-    wait_for_queue(again, "(IA)³", "Full fine-tuning")  # the first has begun
+    expect(again.locator("#runs .queue .title")).not_to_have_count(3, timeout=60_000)  # the first has begun
+
+
+def go_to_runs(page: Page) -> None:
+    """Once the page has gone to a run by itself, and the first run trains."""
+    page.locator(".live .chip").wait_for()
+    go(page, "Runs")
+    expect(line(page, "LoRA").locator(".chip")).to_have_text("training", timeout=60_000)
 
 
 def line(page: Page, method: str) -> Locator:
