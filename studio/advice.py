@@ -23,6 +23,7 @@ LEAST_WINDOW = 5  # steps
 PATIENCE = 2  # evaluations that must be worse than the best: the one after it may be chance
 WORSE = 0.02  # so much worse, as a share: evaluations of the same few rows waver by less
 WORSE_BY = 0.01  # and in nats, since of a loss near zero any share is small
+LEFT = ("no longer a number", "out of all bounds")  # how the trainer says that a run has left the numbers
 RISE, RISE_BY = 0.2, 0.3  # of a train loss above its best that is no wavering, as a share and in nats
 RISE_NOISE = 6  # and in standard errors of an average: the best is the luckiest of many
 FALL, FALL_TRAIN = 0.01, 0.02  # of the held-out and the train loss over a run that is hardly any, as shares
@@ -170,7 +171,7 @@ def diverging(seen: _Seen) -> Advice | None:
         "Updates are too large: each undoes what those before it learnt. A third of the learning rate usually helps."
     )
     state = seen.state
-    if state.status == "failed" and "no longer a number" in state.problem:
+    if state.status == "failed" and any(said in state.problem for said in LEFT):
         return Advice("diverging", state.problem, because, [state.step], seen.slower())
     if seen.few:
         return None

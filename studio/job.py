@@ -396,7 +396,7 @@ class Job:
         from studio.training.state import load_weights
 
         if isinstance(problem, Diverged):
-            checkpoint, _ = newest(self.folder.checkpoints)
+            checkpoint = trainer.keeper.best_checkpoint() or newest(self.folder.checkpoints)[0]
             if checkpoint:
                 load_weights(checkpoint.path, trainer.model)
                 self.step = checkpoint.step

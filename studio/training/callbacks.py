@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from statistics import median
 from typing import Any
 
 import psutil
@@ -14,6 +15,8 @@ from studio.errors import Diverged
 from studio.events import EvalDone, Phase, StepDone
 from studio.workspace import RunFolder
 
+_WINDOW = 8  # steps whose median loss counts as the first, or the last, one
+_GROWN, _GROWN_BY = 2.0, 4.0  # times the first loss, and nats, by which a loss must have grown to be beyond all hope
 PHASE_SECONDS = 0.5  # between two reports of progress within a phase
 _KNOWN = (  # what the loop itself logs
     "loss",
@@ -37,6 +40,7 @@ class EventCallback(TrainerCallback):
         self.stop_flag, self.pause_flag = folder.stop_flag, folder.pause_flag
         before, _ = self.log.read_from()
         self.told = max((event.step for event in before if isinstance(event, StepDone)), default=0)
+        self._losses = [event.metrics.get("loss", math.nan) for event in before if isinstance(event, StepDone)]
         self._scored = {event.step for event in before if isinstance(event, EvalDone)}
         self.step = 0
         self.seconds = 0.0  # of training so far
@@ -85,6 +89,7 @@ class EventCallback(TrainerCallback):
         self._must_be_a_number("loss", metrics["loss"], state.global_step)
         # Clipping divides by this norm, so that an endless one leaves no weight a number.
         self._must_be_a_number("gradient", metrics["grad_norm"], state.global_step)
+        self._must_not_explode(metrics["loss"], state.global_step)
         if state.global_step <= self.told:
             self._progress("Catching up", state.global_step, self.told, "steps")
             return
@@ -104,6 +109,19 @@ class EventCallback(TrainerCallback):
             raise Diverged(
                 f"The {what} is no longer a number at step {step}.",
                 remedy="Lower the learning rate (a third is a good start) or choose float32 as 'Number format'.",
+            )
+
+    def _must_not_explode(self, loss: float, step: int) -> None:
+        if step > len(self._losses):  # not computed again
+            self._losses.append(loss)
+        if len(self._losses) < 2 * _WINDOW:
+            return
+        first, last = median(self._losses[:_WINDOW]), median(self._losses[-_WINDOW:])
+        if last > first + max(_GROWN * abs(first), _GROWN_BY):
+            raise Diverged(
+                f"The loss has grown out of all bounds: it was {first:.2f} in the first steps and is {last:.2f} "
+                f"at step {step}.",
+                remedy="Lower the learning rate; a third is a good start.",
             )
 
     def _memory(self) -> float:

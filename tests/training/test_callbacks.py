@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from studio.errors import RunError
+from studio.errors import Diverged, RunError
 from studio.events import EvalDone, Phase, StepDone
 from studio.training.callbacks import EventCallback
 from studio.workspace import RunFolder
@@ -75,6 +75,23 @@ def test_what_is_no_number_ends_the_run_in_words(callback: EventCallback, wrong:
     callback.on_step_begin(None, state(3), control())
     with pytest.raises(RunError, match="no longer a number at step 3"):
         callback.on_log(None, state(3), control(), {**LOGS, **wrong})
+
+
+def test_a_loss_that_explodes_ends_the_run_in_words(tmp_path: Path) -> None:
+    def follow(losses: list[float], folder: Path) -> EventCallback:
+        folder.mkdir(exist_ok=True)
+        callback = EventCallback(RunFolder(folder))
+        for step, loss in enumerate(losses, 1):
+            callback.on_step_begin(None, state(step), control())
+            callback.on_log(None, state(step), control(), {**LOGS, "loss": loss})
+        return callback
+
+    follow([2.0] * 8 + [1.0, 40.0] * 3 + [5.5] * 12, tmp_path / "a spike, and a loss three times as high")
+    follow([0.01] * 8 + [3.0] * 20, tmp_path / "small beginnings")
+    with pytest.raises(Diverged, match=r"it was 2\.00 in the first steps and is 9\.00 at step 20"):
+        follow([2.0] * 15 + [9.0] * 8, tmp_path / "exploded")
+    with pytest.raises(Diverged, match="at step 20"):  # one that goes on remembers how it began
+        follow([2.0] * 15 + [9.0] * 8, tmp_path / "exploded")
 
 
 def test_a_held_out_loss_that_is_no_number_ends_the_run_in_words(callback: EventCallback) -> None:
