@@ -64,7 +64,7 @@ function scaled(label, values, low, high, shown = (tick) => tick) {
 
 function drawLines(box, done) {
   const values = done.map((trial) => trial.value), css = getComputedStyle(root);
-  const colors = [[0, "#4f46e5"], [0.5, "#0d9488"], [1, "#fbbf24"]];
+  const colors = [[0, "#6366f1"], [0.5, "#14b8a6"], [1, "#f59e0b"]];
   sizes.observe(box);
   Plotly.react(box, [{
     type: "parcoords", labelangle: -12, labelside: "bottom",

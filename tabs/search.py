@@ -33,7 +33,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Accordion("A new search", open=True, elem_id="search-new") as new:
         gr.HTML(f'<p class="muted">{INTRODUCTION}</p>', apply_default_css=False)
         with gr.Row():
-            about = gr.HTML("", apply_default_css=False, elem_id="search-base", min_width=260)
+            about = gr.HTML("", apply_default_css=False, elem_id="search-base")
             change = gr.Button("Set it up in the Train tab", size="sm", scale=0, min_width=210)
         budget = Group(Budget)
         space = space_panel()
