@@ -274,6 +274,8 @@ class Jobs:
             at = len(others) if before is None else others.index(before) if before in others else 0
             if before != run_id:
                 self._waiting = [*others[:at], run_id, *others[at:]]
+            with contextlib.suppress(OSError):  # a full disk; it is tried again
+                self._keep_order()  # now: who was shown the new order must find it again
 
     def delete(self, run_id: str) -> None:
         """Move a run to the trash. Raises RunError where it is under way, or cannot be moved."""

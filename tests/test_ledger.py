@@ -155,6 +155,7 @@ def test_the_order_outlives_the_studio_and_later_runs_come_after(workspace: Work
     one.start()
     ids = [one.submit(tiny_config()) for _ in range(3)]
     one.move(ids[2], ids[0])
+    assert ledger.order(workspace) == [ids[2], ids[0], ids[1]]  # at once: it may be killed
     one.close()
     late = studio().submit(tiny_config())  # by a studio that did not live to write it down
     other = studio()
