@@ -158,7 +158,7 @@ def _seconds(config: RunConfig, rows: Rows, blocks: int, steps: int, states: Seq
     """By the tokens a second of the last run with the same model and method that took a few steps."""
     training = config.training
     tokens = rows.tokens(config) / (1 - config.old.replay_share) / max(blocks, 1) * steps
-    tokens *= training.per_device_train_batch_size * training.gradient_accumulation_steps
+    tokens *= training.per_device_train_batch_size * training.gradient_accumulation_steps * training.num_processes
     for state in states:
         same = (
             state.config.get("model") == config.model

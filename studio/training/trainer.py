@@ -211,7 +211,8 @@ class StudioTrainer(Trainer):
 
     def _load_scaler(self, checkpoint: str | None) -> None:
         if checkpoint and self._left["scaler"]:
-            self.accelerator.scaler.load_state_dict(self._left["scaler"])
+            scaler: Any = self.accelerator.scaler
+            scaler.load_state_dict(self._left["scaler"])
 
     def _load_rng_state(self, checkpoint: str | None) -> None:
         if checkpoint:
