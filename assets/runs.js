@@ -210,7 +210,7 @@ function heading(key, title) {
   const cell = make("th");
   const sorted = asked.sort === key;
   if (sorted) cell.setAttribute("aria-sort", asked.down ? "descending" : "ascending");
-  cell.append(button(title + (sorted ? (asked.down ? " ▼" : " ▲") : ""), "", () => ask({ sort: key, down: sorted ? !asked.down : !["title", "status", "tags", "note"].includes(key) })));
+  cell.append(button(title + (sorted ? (asked.down ? " ▼" : " ▲") : ""), "", () => ask({ sort: key, down: asked.sort === key ? !asked.down : !["title", "status", "tags", "note"].includes(key) })));
   cell.hidden = key === (asked.trash ? "created" : "deleted");
   return cell;
 }
