@@ -28,6 +28,7 @@ def save(model: Any, folder: Path, beside: Mapping[str, str] | None = None) -> i
     `beside` are texts to write into the folder, by the names of their files.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _tidy(folder)
     made = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     old = made.with_suffix(".old")
     try:
@@ -44,6 +45,15 @@ def save(model: Any, folder: Path, beside: Mapping[str, str] | None = None) -> i
         shutil.rmtree(made, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
     return size
+
+
+def _tidy(folder: Path) -> None:
+    """Bring back, or do away with, what a process left that was killed while it saved."""
+    for left in folder.parent.glob(f".{folder.name}.*"):
+        if left.suffix == ".old" and not folder.exists():
+            left.rename(folder)
+        else:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _flush(file: Path) -> int:

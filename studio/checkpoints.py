@@ -56,7 +56,8 @@ class Checkpoint:
 def write(folder: Path, step: int, fill: Callable[[Path], None]) -> Checkpoint:
     """Make the checkpoint of `step` in `folder`, of the files that `fill` writes into the folder it is given.
 
-    One of the same step is replaced. Raises OSError where the disk takes no more; what was there before stays whole.
+    One of the same step is replaced, and those of later steps go: they were found damaged, or the run would not be here
+    again. Raises OSError where the disk takes no more; what was there before stays whole.
     """
     folder.mkdir(parents=True, exist_ok=True)
     made = folder / f"{_WRITING}{step}"
@@ -79,6 +80,9 @@ def write(folder: Path, step: int, fill: Callable[[Path], None]) -> Checkpoint:
     finally:
         shutil.rmtree(made, ignore_errors=True)
     _to_disk(folder)
+    for each in found(folder):
+        if each.step > step:
+            _remove(each.path)
     return Checkpoint(final, step)
 
 

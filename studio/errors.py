@@ -43,11 +43,17 @@ def ran_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or "out of memory" in said or "can't allocate memory" in said
 
 
+def fills_disk(error: BaseException) -> bool:
+    """Whether that is what an exception says; safetensors passes the system's word on as text."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return getattr(error, "errno", None) in full or any(f"(os error {number})" in str(error) for number in full)
+
+
 def explain(error: BaseException) -> StudioError:
     """The StudioError for any exception. The traceback itself belongs in the run's log."""
     if isinstance(error, StudioError):
         return error
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+    if fills_disk(error):
         return RunError(
             "The disk is full.",
             remedy="Free some space (old runs are under 'runs' in the workspace) and start again.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import time
@@ -216,12 +217,26 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._descriptor: int | None = None
+        self._torn = False  # whether half a line stands at the end
 
     def append(self, event: Event) -> None:
+        """Raises OSError where the disk is full."""
         if self._descriptor is None:
             self._descriptor = os.open(self.path, self._flags, 0o600)
-        line = json.dumps({"event": type(event).__name__, **asdict(event)}, separators=(",", ":"))
-        os.write(self._descriptor, line.encode() + b"\n")
+            self._torn = not self._ends_whole()
+        told = json.dumps({"event": type(event).__name__, **asdict(event)}, separators=(",", ":"))
+        line = b"\n" * self._torn + told.encode() + b"\n"
+        self._torn = os.write(self._descriptor, line) < len(line)
+        if self._torn:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+
+    def _ends_whole(self) -> bool:
+        """Whether the last line is one: a full disk may have taken half of it."""
+        with self.path.open("rb") as file:
+            if not file.seek(0, os.SEEK_END):
+                return True
+            file.seek(-1, os.SEEK_END)
+            return file.read() == b"\n"
 
     def read_from(self, offset: int = 0) -> tuple[list[Event], int]:
         """Events behind byte `offset` and the offset to go on from; an unfinished line waits."""

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 import psutil
 
 from studio.catalog import key_of
-from studio.checkpoints import Checkpoint, newest
+from studio.checkpoints import Checkpoint, found, newest
 from studio.config import RunConfig
 from studio.data.kept import Kept
 from studio.distributed import rank, ranks
@@ -30,7 +30,6 @@ from studio.events import (
     Ready,
     Saved,
     Shrunk,
-    Started,
     StepDone,
     VocabularyExtended,
 )
@@ -64,7 +63,6 @@ class Job:
         self.config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8"))).settled()
         before, _ = self.events.read_from()
         self.step = max((event.step for event in before if isinstance(event, StepDone)), default=0)
-        self.went_on = any(isinstance(event, Started) for event in before)  # an earlier process worked on this run
         shrunk = [event for event in before if isinstance(event, Shrunk)]
         self.shrunk = shrunk[-1] if shrunk else None
         self.training = as_shrunk(self.config.training, self.shrunk)
@@ -244,8 +242,10 @@ class Job:
             self.events.append(Note(text=f"Rows are padded to the longest of their batch: {trainer.route.reason}."))
         self._heed()
         self._tell_ready()
-        problem = self._steps(trainer, self._last_whole())
-        self.step = max(self.step, trainer.state.global_step)
+        checkpoint = self._last_whole()
+        problem = self._steps(trainer, checkpoint)
+        # Not what the log holds: a process that was killed may have told more than it kept.
+        self.step = max(trainer.state.global_step, checkpoint.step if checkpoint else 0)
         if rank():
             if problem is not None:
                 raise problem
@@ -364,7 +364,7 @@ class Job:
 
     def _last_whole(self) -> Checkpoint | None:
         """The checkpoint to go on from; None: from the beginning."""
-        if not self.went_on:
+        if not self.step and not found(self.folder.checkpoints):
             return None
         self.progress("Looking for the last checkpoint", always=True)
         checkpoint, skipped = newest(self.folder.checkpoints)

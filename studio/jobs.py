@@ -26,7 +26,7 @@ import psutil
 from studio import ledger
 from studio.config import RunConfig
 from studio.distributed import wanted
-from studio.errors import ConfigError, RunError
+from studio.errors import ConfigError, RunError, explain
 from studio.events import Failed, Note, Paused, Queued, Stopped
 from studio.job import shrink
 from studio.models import machine
@@ -340,7 +340,7 @@ class Jobs:
                     self._reap()
                     self._watch()
                     if self._waiting and (devices := self._free(self._waiting[0])):
-                        self._launch(self._waiting.pop(0), devices)
+                        self._launch_next(devices)
                     elif not self._active and self.keep_warm and time.monotonic() > self._warmed + pause:
                         self._ensure_warm()
                         pause = WARM_AGAIN_SECONDS
@@ -378,6 +378,18 @@ class Jobs:
         if self._warm is None or not self._warm.alive:
             self._warm = WorkerProcess(self.workspace, self._devices[0])
             self._warmed = time.monotonic()
+
+    def _launch_next(self, devices: str) -> None:
+        run_id = self._waiting[0]
+        try:
+            self._launch(run_id, devices)
+        except OSError as error:  # no process can be had
+            traceback.print_exc()
+            said, folder = explain(error), self.workspace.run(run_id)
+            folder.events.append(Failed(problem=said.problem, remedy=said.remedy))
+            folder.events.close()
+        finally:
+            self._waiting.pop(0)
 
     def _launch(self, run_id: str, device: str) -> None:
         folder = self.workspace.run(run_id)

@@ -115,10 +115,7 @@ class _View:
         self.points: list[Point] = []
         self.last: events.Event | None = None
         self.began = False  # whether a worker ever took it
-        try:
-            config = json.loads(folder.config.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            config = {}
+        config = _config(folder)
         created = folder.config.stat().st_mtime
         self.state = State(id=folder.id, config=config, title=_title(config, workspace), created=created)
 
@@ -144,11 +141,11 @@ class _View:
         match event:
             case events.Queued():
                 state.created = state.created if self.began else event.time
-                state.problem = state.remedy = state.phase = ""
-                state.saved, state.total_steps, state.ended = None, 0, 0.0
+                self._begin()
             case events.Started():
                 state.worker, state.device = Identity(event.pid, event.born, event.boot), event.device
                 self.began = True
+                self._begin()
             case events.Continued():
                 state.marks.append((event.step, f"Went on from step {event.step:,}."))
                 state.notes += event.skipped
@@ -202,6 +199,12 @@ class _View:
         if isinstance(event, events.TERMINAL):
             state.ended = event.time
 
+    def _begin(self) -> None:
+        """Forget how an earlier process ended."""
+        state = self.state
+        state.problem = state.remedy = state.phase = ""
+        state.saved, state.total_steps, state.ended = None, 0, 0.0
+
     def _draw(self, point: Point) -> None:
         self.points.append(point)
         known = self.state.curves
@@ -240,6 +243,17 @@ class _View:
 def _numbers(metrics: dict[str, float]) -> dict[str, float]:
     """Without NaN and infinity, which JSON cannot hold and no curve can show."""
     return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+def _config(folder: RunFolder) -> dict[str, Any]:
+    """What the run's config says; nothing where somebody made something else of it."""
+    try:
+        config = json.loads(folder.config.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    groups = ("method", "dataset", "objective")
+    whole = isinstance(config, dict) and all(isinstance(config.get(name, {}), dict) for name in groups)
+    return config if whole else {}
 
 
 def _title(config: dict[str, Any], workspace: Workspace) -> str:

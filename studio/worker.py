@@ -134,7 +134,7 @@ def main() -> None:
     """See the module's text."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     if hasattr(os, "nice") and ranks() == 1:  # others inherit it
-        os.nice(10)  # training takes what is left over; the page stays quick beside it
+        os.nice(max(0, 10 - os.nice(0)))  # training takes what is left over; the page stays quick beside it
     if len(sys.argv) > 1:
         path = sys.argv[1]
     else:

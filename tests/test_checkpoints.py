@@ -19,7 +19,7 @@ def fill(folder: Path) -> None:
 
 
 def test_what_was_written_is_found_newest_first_and_whole(tmp_path: Path) -> None:
-    for step in (5, 40, 9):
+    for step in (5, 9, 40):
         write(tmp_path, step, fill)
     assert [each.step for each in found(tmp_path)] == [40, 9, 5]
     assert all(not each.damage() for each in found(tmp_path))
@@ -122,3 +122,15 @@ def test_a_second_one_of_a_step_replaces_the_first(tmp_path: Path) -> None:
     write(tmp_path, 1, fill)
     assert (tmp_path / "step-1" / "weights").read_bytes() != before
     assert newest(tmp_path)[0] is not None
+
+
+def test_one_that_is_written_outlives_damaged_newer_ones(tmp_path: Path) -> None:
+    """A run that goes on from step 5 past a damaged step 10 keeps what it writes on its way there."""
+    for step in (5, 10):
+        write(tmp_path, step, fill)
+    (tmp_path / "step-10" / "weights").write_bytes(b"")
+    write(tmp_path, 6, fill)
+    keep(tmp_path, 1)
+    latest, skipped = newest(tmp_path)
+    assert latest is not None
+    assert (latest.step, skipped) == (6, [])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from studio.events import EventLog, Note, Phase, StepDone
 
@@ -60,3 +63,25 @@ def test_a_killed_writer_loses_no_line(tmp_path: Path) -> None:
         steps = [event.step for event in EventLog(path).read_from(0)[0] if isinstance(event, StepDone)]
         assert steps == list(range(1, len(steps) + 1))
         assert len(steps) >= said
+
+
+def test_half_a_line_swallows_no_other(tmp_path: Path) -> None:
+    """A full disk takes as much of a line as it has room for."""
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b'{"event":"Note","time":1,"text":"whole"}\n{"event":"Note","ti')
+    EventLog(path).append(Note(text="after it"))
+    events, _ = EventLog(path).read_from()
+    assert [event.text for event in events if isinstance(event, Note)] == ["whole", "after it"]
+
+
+def test_a_line_that_is_cut_short_is_an_error_and_the_next_one_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, write = EventLog(tmp_path / "events.jsonl"), os.write
+    with monkeypatch.context() as full:
+        full.setattr("os.write", lambda descriptor, line: write(descriptor, line[:9]))
+        with pytest.raises(OSError, match="No space left"):
+            log.append(Note(text="cut"))
+    log.append(Note(text="whole"))
+    events, _ = log.read_from()
+    assert [event.text for event in events if isinstance(event, Note)] == ["whole"]

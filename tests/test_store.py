@@ -158,3 +158,25 @@ def test_runs_that_were_deleted_meanwhile_are_left_out(workspace: Workspace, fol
     other.path.rename(workspace.root / "elsewhere")
     assert [state.id for state in store.there([folder.id, other.id, ".."])] == [folder.id]
     assert [state.id for state in store.states(also=[other.id])] == [folder.id]
+
+
+@pytest.mark.parametrize("text", ["[]", "null", '{"method": null}', '{"dataset": 3}', "not json"])
+def test_an_odd_config_spoils_no_list(workspace: Workspace, folder: RunFolder, text: str) -> None:
+    folder.config.write_text(text)
+    folder.events.append(Done())
+    assert [state.status for state in Store(workspace).states()] == ["done"]
+
+
+def test_one_that_goes_on_forgets_how_it_ended(workspace: Workspace, folder: RunFolder) -> None:
+    store, me = Store(workspace), Identity.of(psutil.Process())
+    for event in (
+        Started(**asdict(me)),
+        step(2),
+        Saved(step=2, size=9),
+        Stopped(step=2),
+        Started(**asdict(me)),
+        step(3),
+    ):
+        folder.events.append(event)
+    state = store.state(folder.id)
+    assert (state.status, state.saved, state.step) == ("training", None, 3)

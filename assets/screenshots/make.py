@@ -66,6 +66,10 @@ def drive_compare(page: Page, url: str) -> None:
     page.locator("#compare-start").click()
     expect(page.locator("#compare .progress")).to_have_text("All runs have ended.", timeout=1_800_000)
     take(page, "compare")
+    page.get_by_role("tab", name="Runs", exact=True).click()
+    page.locator("#runs .chip").first.wait_for()
+    take(page, "runs")
+    page.get_by_role("tab", name="Compare", exact=True).click()
     page.locator("#compare tr", has=page.locator(".method", has_text=re.compile("LoRA$"))).first.get_by_role(
         "button", name="Curves"
     ).click()

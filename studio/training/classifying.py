@@ -13,6 +13,7 @@ from studio.data.labels import Head
 from studio.evaluation.labels import averaged, class_report, confusion, number_metrics, set_report
 from studio.training.batching import Batch, side_by_side
 from studio.training.route import Route, choose
+from studio.training.together import over_ranks
 from studio.training.trainer import StudioTrainer
 
 
@@ -72,8 +73,9 @@ class HeadTrainer(StudioTrainer):
         return collate
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: Any) -> int:
-        """Called once an update, with all its batches. One item: `summed_loss` divides by each head's own rows."""
-        self._rows = torch.stack([(batch["labels"] >= 0).sum(dim=0) for batch in batch_samples]).sum(dim=0).cpu()
+        """Called once an update, with all its batches. One item: `summed_loss` divides by heads' rows on all ranks."""
+        rows = torch.stack([(batch["labels"] >= 0).sum(dim=0) for batch in batch_samples]).sum(dim=0)
+        self._rows = over_ranks(rows.to(self.args.device)).cpu()
         return 1
 
     def summed_loss(self, batch: Batch) -> tuple[Tensor, int]:

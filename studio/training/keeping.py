@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import math
 import shutil
 import time
@@ -14,7 +13,7 @@ from transformers import TrainerCallback
 
 from studio import checkpoints
 from studio.checkpoints import Checkpoint
-from studio.errors import RunError
+from studio.errors import RunError, fills_disk
 from studio.training import state as kept
 from studio.training.settings import TrainingSettings
 
@@ -34,6 +33,7 @@ class Keeper(TrainerCallback):
         self.best: tuple[float, int] = (math.inf, 0)  # loss on held-out rows, and the step after which it was scored
         self._full = ""  # why the disk ended training
         self.early = ""  # a sentence, where training ended because nothing got better
+        self._scored = 0  # the step of the last evaluation
         self._worse = 0  # evaluations since the best
         self._resting: dict[str, Any] = {}  # what changes between two updates, as it was after the last one
         self._updating = False
@@ -66,6 +66,7 @@ class Keeper(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         self._rest(state)
+        self._scored = state.global_step
         loss, patience = metrics.get("eval_loss"), self.training.early_stopping_patience
         if loss is None:
             return
@@ -95,7 +96,7 @@ class Keeper(TrainerCallback):
         try:
             written = checkpoints.write(self.folder, step, self._fill)
         except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            if not fills_disk(error):
                 raise
             self._full, self.trainer.control.should_training_stop = "the disk is full", True
             return
@@ -130,6 +131,7 @@ class Keeper(TrainerCallback):
             "seconds": trainer.listener.seconds,
             "best": self.best,
             "worse": self._worse,
+            "scored": self._scored,
             "early": self.early,
             **self._resting,
         }
@@ -145,7 +147,7 @@ class Keeper(TrainerCallback):
                 "The rows of the data set are others than when this run began.",
                 remedy="Bring the old ones back, or start a new run with the form restored from this one.",
             )
-        self.best, self._worse, self.early = rest["best"], rest["worse"], rest["early"]
+        self.best, self._worse, self._scored, self.early = rest["best"], rest["worse"], rest["scored"], rest["early"]
         self._kept, self._size = checkpoint.step, checkpoint.size()
         self._resting = {name: rest[name] for name in ("dice", "tokens")}
         return rest

@@ -6,7 +6,9 @@ which {"tensor": NAME} stands where a tensor was.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import random
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -14,9 +16,12 @@ from typing import Any, cast
 
 import numpy
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers.trainer import TRAINER_STATE_NAME
+
+from studio.errors import fills_disk
 
 _WEIGHTS, _TENSORS, _REST = "weights.safetensors", "state.safetensors", "state.json"
 
@@ -26,13 +31,22 @@ Json = Any
 def write(folder: Path, model: Any, trainer_state: Any, rest: dict[str, Any]) -> None:
     """Fill `folder` with what learns in `model`, transformers' TrainerState and `rest`: numbers, texts and tensors."""
     weights = {name: weight.detach().contiguous() for name, weight in learning(model).items()}
-    save_file(weights, folder / _WEIGHTS)
+    _save(weights, folder / _WEIGHTS)
     tensors: dict[str, Tensor] = {}
     told = _apart(rest, tensors, {})
-    save_file(tensors, folder / _TENSORS)
+    _save(tensors, folder / _TENSORS)
     (folder / _REST).write_text(json.dumps(told), encoding="utf-8")
     brief = asdict(replace(trainer_state, log_history=[]))  # which the run's own events hold
     (folder / TRAINER_STATE_NAME).write_text(json.dumps(brief), encoding="utf-8")
+
+
+def _save(tensors: dict[str, Tensor], path: Path) -> None:
+    try:
+        save_file(tensors, path)
+    except SafetensorError as error:  # which says in its text only what the system said
+        if fills_disk(error):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        raise
 
 
 def read(folder: Path) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import torch.distributed as dist
 from torch import nn
 from transformers import TrainerCallback
 
+from studio.distributed import ranks
+
 _FLAGS = ("should_training_stop", "should_epoch_stop", "should_save", "should_evaluate", "should_log")
 
 
@@ -28,6 +30,13 @@ def average_gradients(model: nn.Module) -> None:
     for weight, work in zip(weights, works, strict=True):
         work.wait()
         weight.grad /= dist.get_world_size()
+
+
+def over_ranks(numbers: torch.Tensor) -> torch.Tensor:
+    """The sum over all ranks; of one process its own."""
+    if ranks() > 1:
+        dist.all_reduce(numbers)
+    return numbers
 
 
 def _learning(model: nn.Module) -> list[Any]:

@@ -193,7 +193,21 @@ class StudioTrainer(Trainer):
         assert self.keeper
         self._left = self.keeper.take_up(checkpoint)
         self.base, self.listener.seconds = self._left["base"], self._left["seconds"]
-        self.train(resume_from_checkpoint=str(checkpoint.path))
+        self.args.eval_on_start = False
+        self.state.global_step = checkpoint.step
+        if self._due(checkpoint.step):
+            self._load_from_checkpoint(str(checkpoint.path))
+            with self.route.running():
+                self.evaluate()
+        if checkpoint.step < self.args.max_steps and not self.keeper.early:
+            self.train(resume_from_checkpoint=str(checkpoint.path))
+        else:  # the loop would take a step before it looks at what is left
+            self._load_from_checkpoint(str(checkpoint.path))
+
+    def _due(self, step: int) -> bool:
+        """Whether an evaluation after `step` was missed: by a stop, or where memory ran out in its midst."""
+        wanted = self.args.eval_strategy == "steps" and step % int(self.args.eval_steps or 1) == 0
+        return wanted and self._left["scored"] < step
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         if self.keeper and not rank():
@@ -227,11 +241,12 @@ class StudioTrainer(Trainer):
         metrics = {f"eval_{name}": value for name, value in self._score_all().items()}
         first = self.base is None
         if self.base is None:
-            self.base = {}
+            base: dict[str, float] = {}
             if self.base_counts:
                 with self.model.disable_adapter():
-                    self.base = self._score_all()
-            metrics |= {f"base_{name}": value for name, value in self.base.items()}
+                    base = self._score_all()
+            self.base = base
+            metrics |= {f"base_{name}": value for name, value in base.items()}
         if self.sample:
             with self.route.resting():
                 if first:

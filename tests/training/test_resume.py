@@ -230,3 +230,41 @@ def test_memory_that_runs_out_is_mended_by_smaller_batches(
     assert [step for step, *_ in told(folder)[0]] == [1, 2]
     for (_, ours, *_), (_, plain, *_) in zip(told(folder)[0], told(whole(config))[0], strict=True):
         assert ours == pytest.approx(plain, rel=1e-3)
+
+
+def cut(folder: RunFolder, kinds: tuple[str, ...]) -> None:
+    """Take the last events of these kinds from the log, as a kill before them would."""
+    lines = folder.events.path.read_text().splitlines()
+    while json.loads(lines[-1])["event"] in kinds:
+        lines.pop()
+    folder.events.path.write_text("\n".join(lines) + "\n")
+
+
+@pytest.mark.parametrize("early", [False, True])
+def test_a_run_cut_off_behind_its_last_step_takes_no_other(
+    workspace: Workspace, tiny_config: Make, early: bool
+) -> None:
+    """Amid an epoch, at the last step that was asked for, or where it stopped early."""
+    settings = {**EXACT["training"], "max_steps": 5, "eval_steps": 1}
+    if early:
+        settings |= {"max_steps": 60, "learning_rate": 0.3, "early_stopping_patience": 1}
+    folder = finished(create_run(workspace, tiny_config(training=settings)))
+    before, learnt = told(folder), weights(folder)
+    assert len(before[0]) < 60
+    cut(folder, ("Done", "Saved", "Note", "Phase"))
+    assert told(finished(folder)) == before
+    assert weights(folder) == learnt
+
+
+def test_an_evaluation_that_a_stop_skipped_is_made_up_for(
+    whole: Callable[[RunConfig], RunFolder], workspace: Workspace, tiny_config: Make
+) -> None:
+    config = tiny_config(**EXACT)
+    folder = create_run(workspace, config)
+    running = worker(folder)
+    while len(told(folder)[0]) < 4:
+        time.sleep(0.001)
+    folder.stop_flag.touch()  # at the evaluation of step 5, or near it
+    running.wait()
+    folder.stop_flag.unlink()
+    assert told(finished(folder)) == told(whole(config))
