@@ -18,9 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from studio import __version__, events
+from studio.cloud import DEVICE, Cloud
 from studio.config import read_config
 from studio.errors import DatasetError, StudioError, explain
-from studio.jobs import create_run, unfinished, unleash, worker_environment
+from studio.jobs import create_run, unfinished, unleash, worker_environment, worker_module
 from studio.models import machine
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace, default_root
@@ -35,7 +36,8 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
     try:
         workspace = Workspace(options.workspace).create()
         if options.command == "train":
-            return train(options.config, workspace, resume=options.resume)
+            cloud = Cloud.ask(options.cloud, options.hours, options.most) if options.cloud else None
+            return train(options.config, workspace, resume=options.resume, cloud=cloud)
         if options.command == "rehearse":
             return rehearse(options, workspace)
         if options.command == "check":
@@ -74,6 +76,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
     run.add_argument("--resume", action="store_true", help="go on with its newest run that has not come to its end")
+    run.add_argument("--cloud", metavar="MACHINE", help="train on this machine of Hugging Face Jobs, such as t4-small")
+    run.add_argument("--hours", type=float, default=1, help="end it in the cloud after so many (default: 1)")
+    run.add_argument("--most", type=float, metavar="USD", help="end it where it would cost more, by an estimate")
     trial = commands.add_parser("rehearse", help="say what a run will take, from a few steps of it; keep nothing")
     trial.add_argument("config", type=Path, metavar="CONFIG.yaml")
     trial.add_argument("--use-machine", action="store_true", help="find the batch that suits this machine instead")
@@ -98,21 +103,25 @@ def _workspace_option(parser: argparse.ArgumentParser, default: object) -> None:
     )
 
 
-def train(config_path: Path, workspace: Workspace, *, resume: bool = False) -> int:
+def train(config_path: Path, workspace: Workspace, *, resume: bool = False, cloud: Cloud | None = None) -> int:
     """Train what a config says in a worker of its own, telling how it goes. Ctrl-C ends it after its step.
 
     `resume` goes on with the newest run of that same config that has not come to its end, where there is one.
     """
     config = read_config(config_path)
-    folder = (unfinished(workspace, config) if resume else None) or create_run(workspace, config)
+    folder = (unfinished(workspace, config, cloud) if resume else None) or create_run(workspace, config, cloud)
+    devices = machine.devices()[: config.training.num_processes]
+    if cloud:
+        print(cloud.sentence(), flush=True)
+        devices = [DEVICE]
     unleash(folder)
     offset, told = folder.events.size(), _Teller()
     worker = subprocess.Popen(
-        [sys.executable, "-m", "studio.worker", str(folder.path)],
+        [sys.executable, "-m", worker_module(folder), str(folder.path)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=worker_environment(",".join(machine.devices()[: config.training.num_processes])),
+        env=worker_environment(",".join(devices)),
         start_new_session=True,
     )
     _stop_on_interrupt(folder)

@@ -24,6 +24,7 @@ import filelock
 import psutil
 
 from studio import ledger
+from studio.cloud import DEVICE, Cloud
 from studio.config import RunConfig
 from studio.distributed import wanted
 from studio.errors import ConfigError, RunError, explain
@@ -36,6 +37,7 @@ from studio.store import RESTING, State, Store
 from studio.watchdog import Watchdog
 from studio.workspace import RunFolder, Workspace
 
+WORKER = "studio.worker"
 POLL_SECONDS = 0.1
 WARM_AFTER_SECONDS = 4.0  # the page comes first: imports of a worker would slow its start
 WATCH_SECONDS = 5.0  # between two looks at whether runs give signs of life
@@ -49,9 +51,10 @@ class WorkerProcess:
         self.device = device
         self.kills = memory_kills()  # by the system, before it could be among the killed
         run = [os.fspath(folder.path)] if folder else []
+        module = worker_module(folder) if folder else WORKER
         with (workspace.root / "idle-worker.log").open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "studio.worker", *run],
+                [sys.executable, "-m", module, *run],
                 stdin=subprocess.DEVNULL if folder else subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -82,6 +85,11 @@ class WorkerProcess:
         if self.alive:
             self.process.kill()
         self.process.wait()
+
+
+def worker_module(folder: RunFolder) -> str:
+    """What runs `folder`: it trains the run, or follows it in the cloud."""
+    return "studio.follower" if folder.cloud.exists() else WORKER
 
 
 def worker_environment(device: str | None = None) -> dict[str, str]:
@@ -115,10 +123,12 @@ def _preloads() -> dict[str, str]:
     return {"LD_PRELOAD": ":".join(preloaded)} if preloaded else {}
 
 
-def create_run(workspace: Workspace, config: RunConfig) -> RunFolder:
+def create_run(workspace: Workspace, config: RunConfig, cloud: Cloud | None = None) -> RunFolder:
     """A folder with a checked config, and nothing started. Raises StudioError before anything is made."""
-    config = check(config, workspace)
+    config = check(config, workspace, here=cloud is None)
     folder = workspace.new_run(f"{config.method_name}-{Path(config.dataset.source).stem}")
+    if cloud:
+        cloud.write(folder)
     config.save(folder.config)
     return folder
 
@@ -132,18 +142,20 @@ def _about_clock(jump: float) -> str:
     )
 
 
-def unfinished(workspace: Workspace, config: RunConfig) -> RunFolder | None:
-    """The newest run of `config` that rests, was stopped or failed.
+def unfinished(workspace: Workspace, config: RunConfig, cloud: Cloud | None = None) -> RunFolder | None:
+    """The newest run of `config`, here or in the cloud, that rests, was stopped or failed.
 
     Raises StudioError where it could not start, or is under way already.
     """
-    store, wanted = Store(workspace), check(config, workspace)
+    store, wanted = Store(workspace), check(config, workspace, here=cloud is None)
     for folder in workspace.run_folders():
         state = store.state(folder.id)
-        if state.status == "done" or not _same(state.config, wanted):
+        if state.status == "done" or folder.cloud.exists() != bool(cloud) or not _same(state.config, wanted):
             continue
         if state.active:
             raise RunError(f"{folder.id} trains this config already.", remedy="Wait for its end, or stop it first.")
+        if cloud:
+            Cloud.read(folder).asked(cloud).write(folder)
         return folder
     return None
 
@@ -256,7 +268,7 @@ class Jobs:
                 return
             if state.status not in RESTING:
                 raise RunError("This run is done.", remedy="Copy it, with more epochs, to train further.")
-            check(RunConfig.parse(state.config), self.workspace)
+            check(RunConfig.parse(state.config), self.workspace, here=not folder.cloud.exists())
             unleash(folder)
             folder.events.append(Queued())
             folder.events.close()
@@ -356,10 +368,13 @@ class Jobs:
 
     def _free(self, run_id: str) -> str:
         """The devices that a run can have now, as CUDA_VISIBLE_DEVICES lists them; '' while too few are free."""
+        folder = RunFolder(self.workspace.runs / run_id)
+        if folder.cloud.exists():
+            return "" if run_id in self._active else DEVICE  # let go on before its last follower has left
         held = {device for devices in self._active.values() for device in devices.split(",")}
         free = [device for device in self._devices if device not in held]
         # On a CPU all of its processes share the one device.
-        needed = min(wanted(RunFolder(self.workspace.runs / run_id)), len(self._devices))
+        needed = min(wanted(folder), len(self._devices))
         return ",".join(free[:needed]) if len(free) >= needed else ""
 
     def _watch(self) -> None:

@@ -7,6 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
+from studio.cloud import check_cloud
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.errors import ConfigError, DatasetError, RunError
@@ -21,8 +22,10 @@ from studio.workspace import Workspace
 DISK_NEEDED = 500_000_000  # bytes; log, kept tokens and some air, beside what the run learns
 
 
-def check(config: RunConfig, workspace: Workspace) -> RunConfig:
+def check(config: RunConfig, workspace: Workspace, *, here: bool = True) -> RunConfig:
     """`config` with its data found, its columns settled and its path absolute. Raises StudioError.
+
+    Unless it trains `here`, nothing is asked of this machine.
 
     What a run used must be readable from its config later, so the version of the data set, and the
     mapping that was detected or stored with it, are written into it.
@@ -40,14 +43,18 @@ def check(config: RunConfig, workspace: Workspace) -> RunConfig:
     config.objective.check(opened)
     _check_vocabulary(config)
     _check_method(config)
-    config.method.check_machine()
-    _check_optimizer(config.training.optim)
-    config.trackers.check()
-    _check_devices(config.training.num_processes)
+    if here:
+        config.method.check_machine()
+        _check_optimizer(config.training.optim)
+        config.trackers.check()
+        _check_devices(config.training.num_processes)
+    else:
+        check_cloud(config)
     if (found := structure_of(config.model, workspace.models, writes=config.objective.writes)) is not None:
         config.method.check(found)
         _check_disk(workspace, DISK_NEEDED + disk_bytes(adapter_bytes(config.method, found), config.training))
-        _check_memory(config, found)
+        if here:
+            _check_memory(config, found)
     _check_split(config, opened.train.columns)
     held_out = config.dataset.validation_share > 0 or opened.validation is not None
     if held_out and opened.validation is None and opened.train.total < 2:
