@@ -138,11 +138,14 @@ def train(config_path: Path, workspace: Workspace, *, resume: bool = False, clou
 
 def _stop_on_interrupt(folder: RunFolder) -> None:
     """Ctrl-C asks the run to end after its step; a second one leaves at once and lets it end alone."""
+    said = "Stopping after this step; what was learnt will be saved.\n"
+    if folder.cloud.exists():
+        said = "Ending the job in the cloud; its last checkpoint is fetched.\n"
 
     def ask(*_: object) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         folder.stop_flag.touch()
-        os.write(1, b"Stopping after this step; what was learnt will be saved.\n")
+        os.write(1, said.encode())
 
     signal.signal(signal.SIGINT, ask)
 

@@ -17,7 +17,7 @@ from typing import Any
 from studio.config import RunConfig
 from studio.data import collection
 from studio.data.library import SAMPLES, open_source
-from studio.errors import ConfigError
+from studio.errors import ConfigError, RunError
 from studio.models.catalog import BUNDLED
 from studio.workspace import RunFolder, Workspace, write_whole
 
@@ -52,6 +52,7 @@ PRICES = {  # US dollars an hour; an estimate, as the Hub may have changed them 
     "rtx-pro-6000x4": 11.00,
     "rtx-pro-6000x8": 22.00,
 }
+LABEL = "finetune-studio"  # of a job; its value is the run's place
 LEAST = 60  # seconds that a job is worth beginning for
 
 _NEEDED = (  # by a worker; the job gets the versions that are installed here
@@ -123,6 +124,24 @@ def check_cloud(config: RunConfig) -> None:
         )
     if config.trackers.chosen():
         raise ConfigError("Trackers do not reach the cloud.", remedy="Switch them off under 'Trackers'.")
+
+
+def cancel(folder: RunFolder) -> None:
+    """End the job of a run that nobody follows. Raises RunError where the Hub does not answer: it may cost still."""
+    from huggingface_hub import HfApi
+
+    asked = Cloud.read(folder)
+    if not asked.place:
+        return
+    hub = HfApi()
+    try:
+        for job in hub.list_jobs(labels={LABEL: asked.place}):
+            hub.cancel_job(job_id=job.id)
+    except Exception as error:
+        raise RunError(
+            f"The run's job in the cloud could not be ended ({type(error).__name__}), and costs until its time is up.",
+            remedy="Try again, or end it on https://huggingface.co/settings/jobs.",
+        ) from None
 
 
 def on_hub(config: RunConfig) -> bool:

@@ -60,7 +60,7 @@ class _Keeper:
         self._seen = self._checkpoints()
         name = f"kept-{time.time_ns()}.tar"
         try:
-            with tarfile.open(self.to / name, "w") as tar:
+            with tarfile.open(self.to / name, "w|") as tar:  # written from its beginning to its end, as mounts like it
                 for each in WORTH:
                     if (self.run / each).exists():
                         tar.add(self.run / each, each)

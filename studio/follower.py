@@ -27,7 +27,7 @@ from typing import Any
 import filelock
 
 from studio import cloud_script
-from studio.cloud import LEAST, Cloud, dependencies, on_hub, pack
+from studio.cloud import LABEL, LEAST, Cloud, dependencies, on_hub, pack
 from studio.config import RunConfig
 from studio.distributed import identity
 from studio.errors import RunError, StudioError, explain
@@ -36,7 +36,6 @@ from studio.processes import own_devices
 from studio.workspace import RunFolder, Workspace
 
 BUCKET = "finetune-studio"  # of the person's account
-LABEL = "finetune-studio"
 MOUNTED = "/studio"  # where a job sees its folder of the bucket
 LOOK_SECONDS = 3.0  # between two questions of how the job is
 GRACE_SECONDS = 120  # after which a job that outlives its time is ended from here

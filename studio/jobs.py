@@ -24,7 +24,7 @@ import filelock
 import psutil
 
 from studio import ledger
-from studio.cloud import DEVICE, Cloud
+from studio.cloud import DEVICE, Cloud, cancel
 from studio.config import RunConfig
 from studio.distributed import wanted
 from studio.errors import ConfigError, RunError, explain
@@ -296,6 +296,8 @@ class Jobs:
                 raise RunError(
                     "A run that is under way cannot be deleted.", remedy="Stop it, or take it out of the queue."
                 )
+            if (folder := self.workspace.run(run_id)).cloud.exists():
+                cancel(folder)
             ledger.throw_away(self.workspace, run_id)
 
     def kill(self, run_id: str) -> None:
@@ -312,6 +314,8 @@ class Jobs:
             else:
                 process.kill()
             process.wait(timeout=5)
+        if folder.cloud.exists():
+            cancel(folder)
         after = self.store.state(run_id)
         # It may have come to its own end just before, or may not have been killed at all.
         if after.status == "failed" and after.process() is None:
@@ -432,7 +436,7 @@ class Jobs:
                 continue  # of an earlier server, or found by ours at work: alive as long as its process is
             if worker is not None and state.status == "queued" and run_id not in self._waiting:  # let go on since
                 self._fail(run_id, worker.process.returncode)
-            if worker is not None and state.lost and memory_kills() > worker.kills:
+            if worker is not None and state.lost and worker.device != DEVICE and memory_kills() > worker.kills:
                 self._shrink(state)
             self._active.pop(run_id)
             self._running.pop(run_id, None)

@@ -236,6 +236,9 @@ class _View:
                     "It was killed, or the machine ran out of memory or restarted: try a smaller 'Batch size' or "
                     "'Cut-off length'; worker.log in the run's folder may say more."
                 )
+                if self.folder.cloud.exists():
+                    state.problem = "Nobody follows the run any more; its job in the cloud may go on, and cost."
+                    state.remedy = "Let it go on to follow the same job again, or delete it to end that."
             case _:
                 state.status = "pausing" if self.folder.pause_flag.exists() else _active_status(state)
 

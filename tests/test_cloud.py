@@ -22,7 +22,7 @@ from studio.cloud import PRICES, Cloud, pack
 from studio.cloud_script import MARK, PIECE, lines_of, told
 from studio.config import RunConfig
 from studio.data import library
-from studio.errors import ConfigError
+from studio.errors import ConfigError, RunError
 from studio.events import Continued, EvalDone, Event, Started, StepDone
 from studio.jobs import Jobs, create_run
 from studio.preflight import check
@@ -44,6 +44,7 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeHub]:
     monkeypatch.setenv("PYTHONPATH", str(place))
     monkeypatch.setenv("FAKE_HUB", str(root))
     monkeypatch.setenv("HF_TOKEN", "hf_nobody")
+    monkeypatch.setattr("huggingface_hub.HfApi", FakeHub)
     hub = FakeHub()
     yield hub
     for job in hub.list_jobs():
@@ -197,6 +198,32 @@ def test_job_that_dies_is_told_of(hub: FakeHub, jobs: Jobs, tiny_config: Callabl
 
 def _children(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+
+
+@pytest.mark.parametrize("way", ["killed", "deleted"])
+def test_no_job_outlives_its_run(
+    way: str, hub: FakeHub, jobs: Jobs, tiny_config: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = begin(jobs, tiny_config(training={"max_steps": 90_000}))
+    wait_for(lambda: Cloud.read(folder).job)
+    if way == "deleted":
+        process = jobs.store.state(folder.id).process()
+        assert process is not None
+        process.kill()
+        state = wait_for_end(jobs.store, folder.id, 30)
+        assert "may go on, and cost" in state.problem
+        monkeypatch.setenv("FAKE_HUB", str(hub.root / "away"))
+        with pytest.raises(RunError, match="could not be ended"):
+            jobs.delete(folder.id)
+        monkeypatch.setenv("FAKE_HUB", str(hub.root))
+        jobs.delete(folder.id)
+        assert not jobs.workspace.run_folders()
+    else:
+        jobs.kill(folder.id)
+        assert jobs.store.state(folder.id).status == "stopped"
+    wait_for(lambda: not jobs.processes()["run"])
+    (job,) = hub.list_jobs()
+    assert job.status.stage == "CANCELED"
 
 
 def test_public_bucket_is_refused(hub: FakeHub, jobs: Jobs, tiny_config: Callable[..., RunConfig]) -> None:
