@@ -143,7 +143,7 @@ def test_stop_ends_the_job_and_a_new_one_goes_on(
     assert spent > 0
 
     jobs.resume(folder.id)
-    assert wait_for_end(jobs.store, folder.id, 90).status == "done"
+    assert wait_for_end(jobs.store, folder.id, 180).status == "done"
     assert len(about_jobs(hub)) == 2
     assert about_jobs(hub)[1]["timeout"] == 600 - spent
     (went_on,) = (event for event in events_of(folder) if isinstance(event, Continued))
@@ -163,7 +163,7 @@ def test_killed_follower_finds_its_job_again(hub: FakeHub, jobs: Jobs, tiny_conf
     process.kill()
     assert wait_for_end(jobs.store, folder.id, 30).lost
     jobs.resume(folder.id)
-    assert wait_for_end(jobs.store, folder.id, 90).status == "done"
+    assert wait_for_end(jobs.store, folder.id, 180).status == "done"
     assert len(about_jobs(hub)) == 1
     assert steps_of(folder) == list(range(1, 151))
     assert {event.pid for event in events_of(folder) if isinstance(event, Started)} >= {process.pid}
