@@ -297,7 +297,7 @@ def test_what_cannot_be_started_counts_as_a_failure(waiting: Searches, tiny_conf
         waiting.look()
     found = members(waiting, search_id)
     assert [each.status for each in found] == ["refused"] * 3
-    assert "rows.jsonl" in found[0].reason
+    assert "There is no data set or file" in found[0].reason
     assert search.find(waiting.workspace, search_id).why.startswith("3 runs in a row could not be done. ")
     assert waiting.store.states() == []
 

@@ -57,6 +57,7 @@ def moved(
         model=model,
         tokenizer=tiny_tokenizer(),
         prepared=Prepared(rows, rows, report_on(rows, 0)),
+        training=chosen,
         method=method,
         listener=losses,
         arguments=arguments(chosen, rows=len(rows), held_out=1, device="cpu", seed=0, output_dir=str(folder)),

@@ -109,7 +109,7 @@ def overlay(page: Page) -> None:
     page.locator("#overlay").get_by_label("Over").select_option("tokens")
     page.wait_for_function(f"{shown}.data[0].x[0] > 2")
     raw = page.evaluate(f"{shown}.data[0].y")
-    page.get_by_label("Smoothing").fill("0.9")
+    page.get_by_label("Smoothing", exact=True).fill("0.9")
     page.wait_for_function(f"{shown}.data[0].y[1] !== {raw[1]}")
     page.get_by_label("Log scale").check()
     page.wait_for_function(f"{shown}.layout.yaxis.type === 'log'")

@@ -96,14 +96,14 @@ def test_a_run_short_of_memory_mends_itself_and_says_so(
     monkeypatch.setenv(LIMIT, "2.4")
     rows = tmp_path / "long.jsonl"
     rows.write_text("\n".join(json.dumps({"prompt": f"{i}", "completion": "x y z " * 700}) for i in range(40)))
-    training = {"max_steps": 2, "per_device_train_batch_size": 32, "dtype": "float32", "answer_rows": 0}
+    training = {"max_steps": 1, "per_device_train_batch_size": 32, "dtype": "float32", "answer_rows": 0}
     config = tiny_config(
         dataset={"source": str(rows), "validation_share": 0}, objective={"max_length": 4096}, training=training
     )
     folder = queued(workspace, config)
     later.start()
     page = watch(browser, later, folder)
-    wait_for_status(page, "done", 200)
+    wait_for_status(page, "done", 400)
     expect(page.locator("[data-live=messages]")).to_contain_text("Memory ran out")
-    assert steps_of(folder) == [1, 2]
+    assert steps_of(folder) == [1]
     page.close()
