@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: this machine only)")
     parser.add_argument("--port", type=int, default=7860, help="port to listen on (default: 7860)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")
+    parser.add_argument(
+        "--no-warm-worker",
+        action="store_true",
+        help="spare the 0.4 GB of a process that waits for the next run; it then starts some seconds later",
+    )
     _workspace_option(parser, default_root())
     commands = parser.add_subparsers(dest="command", metavar="{train,rehearse,check,doctor}")
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")

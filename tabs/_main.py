@@ -16,4 +16,5 @@ def main() -> None:
 def _serve(options: argparse.Namespace, workspace: Workspace) -> None:
     from tabs.app import serve
 
-    serve(workspace, host=options.host, port=options.port, open_browser=not options.no_browser)
+    warm = not options.no_warm_worker
+    serve(workspace, host=options.host, port=options.port, open_browser=not options.no_browser, keep_warm=warm)

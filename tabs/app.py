@@ -221,12 +221,12 @@ class QuietServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(workspace: Workspace, *, host: str, port: int, open_browser: bool) -> None:
+def serve(workspace: Workspace, *, host: str, port: int, open_browser: bool, keep_warm: bool = True) -> None:
     """Serve the page until Ctrl-C. Raises RunError where the port or the workspace is taken."""
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     shown = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104
-    app = make_app(workspace, hosts=_hosts(host))
+    app = make_app(workspace, hosts=_hosts(host), keep_warm=keep_warm)
     app.state.jobs.claim()  # here rather than in the server's start, which knows only tracebacks
     server = QuietServer(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
     threading.Thread(target=_announce, args=(server, shown, workspace, open_browser), daemon=True).start()
