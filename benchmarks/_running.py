@@ -18,7 +18,7 @@ from _contender import Job, Report
 
 from studio.data.templates import Mapping
 from studio.events import ModelReady, Phase, Saved, StepDone
-from studio.jobs import worker_environment
+from studio.launch import worker_environment
 from studio.workspace import RunFolder
 
 HERE = Path(__file__).parent

@@ -24,7 +24,8 @@ import _report
 
 from studio.config import RunConfig
 from studio.events import StepDone
-from studio.jobs import Jobs, create_run, worker_environment
+from studio.jobs import Jobs, create_run
+from studio.launch import worker_environment
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace
 from tabs._live import payload

@@ -37,7 +37,8 @@ import httpx
 from studio.checkpoints import newest
 from studio.config import RunConfig
 from studio.events import Continued, Done, EvalDone, Event, Queued, StepDone
-from studio.jobs import create_run, unleash, worker_environment
+from studio.jobs import create_run, unleash
+from studio.launch import worker_environment
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol
 
 from studio.errors import DatasetError, ModelError, StudioError, explain
-from studio.jobs import worker_environment
+from studio.launch import worker_environment
 
 IDLE_SECONDS = 900.0  # after which a child gives its memory back
 

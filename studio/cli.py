@@ -21,7 +21,8 @@ from studio import __version__, events
 from studio.cloud import DEVICE, Cloud
 from studio.config import read_config
 from studio.errors import DatasetError, StudioError, explain
-from studio.jobs import create_run, unfinished, unleash, worker_environment, worker_module
+from studio.jobs import create_run, unfinished, unleash
+from studio.launch import worker_environment, worker_module
 from studio.models import machine
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace, default_root

@@ -18,21 +18,18 @@ import threading
 import time
 import traceback
 from contextlib import suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from secrets import token_hex
 from typing import Any
 
-import filelock
-
 from studio import cloud_script
 from studio.cloud import LABEL, LEAST, Cloud, dependencies, on_hub, pack
 from studio.config import RunConfig
-from studio.distributed import identity
 from studio.errors import RunError, StudioError, explain
 from studio.events import KINDS, TERMINAL, Event, Failed, Note, Paused, Phase, Started, StepDone, Stopped
-from studio.processes import own_devices
+from studio.launch import claim_run
 from studio.workspace import RunFolder, Workspace
 
 BUCKET = "finetune-studio"  # of the person's account
@@ -227,12 +224,9 @@ def _key(event: Event) -> tuple[str, float]:
 
 def execute(folder: RunFolder, workspace: Workspace, hub: Any) -> None:
     """Follow `folder` to its end; whatever happens, the last event says so."""
-    own = filelock.FileLock(str(folder.path / "worker.lock"))
-    try:
-        own.acquire(timeout=0)
-    except filelock.Timeout:
+    own = claim_run(folder)  # held until the process ends
+    if own is None:
         return
-    folder.events.append(Started(**asdict(identity()), device=",".join(own_devices())))
     try:
         ending = Follower(folder, workspace, hub).run()
     except BaseException as error:

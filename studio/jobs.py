@@ -10,13 +10,10 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Sequence
-from ctypes.util import find_library
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -30,97 +27,18 @@ from studio.distributed import wanted
 from studio.errors import ConfigError, RunError, explain
 from studio.events import Failed, Note, Paused, Queued, Stopped
 from studio.job import shrink
+from studio.launch import WorkerProcess
 from studio.models import machine
 from studio.preflight import check
-from studio.processes import memory_kills, own_device
+from studio.processes import memory_kills
 from studio.store import RESTING, State, Store
 from studio.watchdog import Watchdog
 from studio.workspace import RunFolder, Workspace
 
-WORKER = "studio.worker"
 POLL_SECONDS = 0.1
 WARM_AFTER_SECONDS = 4.0  # the page comes first: imports of a worker would slow its start
 WATCH_SECONDS = 5.0  # between two looks at whether runs give signs of life
 WARM_AGAIN_SECONDS = 15.0  # a worker that cannot start must not be tried without a breath
-
-
-class WorkerProcess:
-    """A child that takes `folder`, a run, or waits for one, its imports done; it sees no device but `device`."""
-
-    def __init__(self, workspace: Workspace, device: str, folder: RunFolder | None = None) -> None:
-        self.device = device
-        self.kills = memory_kills()  # by the system, before it could be among the killed
-        run = [os.fspath(folder.path)] if folder else []
-        module = worker_module(folder) if folder else WORKER
-        with (workspace.root / "idle-worker.log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *run],
-                stdin=subprocess.DEVNULL if folder else subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=worker_environment(device),
-                start_new_session=True,  # a Ctrl-C in the server's terminal must not reach a run
-            )
-
-    @property
-    def alive(self) -> bool:
-        return self.process.poll() is None
-
-    def take(self, folder: RunFolder) -> bool:
-        """Hand over a run. False where the worker is gone."""
-        assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(os.fsencode(folder.path) + b"\n")
-            self.process.stdin.close()
-        except OSError:
-            return False
-        return self.alive
-
-    def dismiss(self) -> None:
-        """Let an idle worker go."""
-        if self.process.stdin is not None and not self.process.stdin.closed:
-            self.process.stdin.close()
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self.process.wait(timeout=0.2)
-        if self.alive:
-            self.process.kill()
-        self.process.wait()
-
-
-def worker_module(folder: RunFolder) -> str:
-    """What runs `folder`: it trains the run, or follows it in the cloud."""
-    return "studio.follower" if folder.cloud.exists() else WORKER
-
-
-def worker_environment(device: str | None = None) -> dict[str, str]:
-    """A worker finds this studio wherever it was started from, and talks to nobody about it.
-
-    `device` is the only one it sees, called as in CUDA_VISIBLE_DEVICES; None: the first of this process.
-    """
-    root = str(Path(__file__).resolve().parent.parent)
-    paths = [root, *filter(None, [os.environ.get("PYTHONPATH")])]
-    told = {"PYTHONPATH": os.pathsep.join(paths), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    # One GPU a process: the library would divide each batch among all it sees.
-    told["CUDA_VISIBLE_DEVICES"] = own_device() if device is None else device
-    return {**_of_a_cpu(), **os.environ, **_preloads(), **told}
-
-
-def _of_a_cpu() -> dict[str, str]:
-    """What a CPU needs to train at its speed, where the person has set nothing else.
-
-    Large buffers are soon used again, and returning their pages each time costs about a quarter, so torch asks for
-    huge pages. Threads that wait for one another must soon let go of their core: beside other work, such as a
-    browser, spinning takes away the very core that is waited for.
-    """
-    return {"THP_MEM_ALLOC_ENABLE": "1"} | ({} if "OMP_WAIT_POLICY" in os.environ else {"GOMP_SPINCOUNT": "2000"})
-
-
-@cache  # the search asks the linker
-def _preloads() -> dict[str, str]:
-    """Google's allocator, where it is installed (libtcmalloc-minimal4): it keeps large buffers for their next use."""
-    found = find_library("tcmalloc_minimal") or find_library("tcmalloc") if sys.platform == "linux" else None
-    preloaded = [each for each in (os.environ.get("LD_PRELOAD"), found) if each]
-    return {"LD_PRELOAD": ":".join(preloaded)} if preloaded else {}
 
 
 def create_run(workspace: Workspace, config: RunConfig, cloud: Cloud | None = None) -> RunFolder:

@@ -13,16 +13,16 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
 from pathlib import Path
 
 import filelock
 
 from studio.config import RunConfig
-from studio.distributed import Silent, die_with_launcher, end_others, follow, identity, launch, rank, ranks, wanted
+from studio.distributed import Silent, die_with_launcher, end_others, follow, launch, rank, ranks, wanted
 from studio.errors import Diverged, StudioError, explain, ran_out_of_memory
-from studio.events import Done, Failed, Paused, Started, Stopped
+from studio.events import Done, Failed, Paused, Stopped
 from studio.job import AnewInSmaller, Job, Rest, StopAsked
+from studio.launch import claim_run
 from studio.models import machine
 from studio.processes import bound, go_first, memory_limit, own_devices
 from studio.workspace import RunFolder, Workspace
@@ -33,13 +33,9 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
 
     Raises AnewInSmaller where that was not its end.
     """
-    # Two workers for one run, however they came about: the second finds the door locked and leaves.
-    own = filelock.FileLock(str(folder.path / "worker.lock"))
-    try:
-        own.acquire(timeout=0)
-    except filelock.Timeout:
+    own = claim_run(folder)
+    if own is None:
         return
-    folder.events.append(Started(**asdict(identity()), device=",".join(own_devices())))
     job = None
     try:
         job = Job(folder, workspace)

@@ -24,7 +24,8 @@ from studio.data.formats import FORMATS
 from studio.data.templates import Mapping, explain_row, to_messages, to_text
 from studio.errors import DatasetError
 from studio.events import Queued
-from studio.jobs import Jobs, create_run, worker_environment
+from studio.jobs import Jobs, create_run
+from studio.launch import worker_environment
 from studio.store import State, Store, wait_for_end
 from studio.workspace import Workspace
 from tests.conftest import ROOT

@@ -13,12 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from studio import jobs
+from studio import launch
 from studio.config import RunConfig
 from studio.data.splits import split_indices
 from studio.errors import ConfigError, DatasetError, ModelError, RunError
 from studio.events import AnswersScored, DataReady, EvalDone, ModelReady, Phase, StepDone
-from studio.jobs import Jobs, WorkerProcess, create_run, worker_environment
+from studio.jobs import Jobs, create_run
+from studio.launch import WorkerProcess, worker_environment
 from studio.store import Store, wait_for_end
 from studio.workspace import RunFolder, Workspace
 
@@ -289,12 +290,12 @@ def test_a_model_without_a_chat_template_is_a_sentence_and_a_way_out(
 
 def test_a_worker_keeps_its_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
     """With huge pages, and with Google's allocator in front of whatever else is preloaded."""
-    monkeypatch.setattr("studio.jobs.find_library", lambda name: "libtcmalloc_minimal.so.4")
-    monkeypatch.setattr("studio.jobs.sys.platform", "linux")
+    monkeypatch.setattr("studio.launch.find_library", lambda name: "libtcmalloc_minimal.so.4")
+    monkeypatch.setattr("studio.launch.sys.platform", "linux")
     monkeypatch.setenv("LD_PRELOAD", "libother.so")
-    jobs._preloads.cache_clear()
+    launch._preloads.cache_clear()
     environment = worker_environment()
-    jobs._preloads.cache_clear()
+    launch._preloads.cache_clear()
     assert environment["LD_PRELOAD"] == "libother.so:libtcmalloc_minimal.so.4"
     assert environment["THP_MEM_ALLOC_ENABLE"] == "1"
     assert environment["GOMP_SPINCOUNT"] == "2000"

@@ -17,7 +17,8 @@ import pytest
 from studio.config import RunConfig
 from studio.estimate import disk_bytes
 from studio.events import Continued, Done, EvalDone, Paused, Saved, Shrunk, StepDone
-from studio.jobs import create_run, worker_environment
+from studio.jobs import create_run
+from studio.launch import worker_environment
 from studio.processes import LIMIT
 from studio.workspace import RunFolder, Workspace
 
