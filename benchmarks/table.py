@@ -4,7 +4,7 @@ Claims: pages, filters and edits of 1,000,000 rows are answered within 150 ms at
 Parquet file of 1 GB is open, its first page shown, within 3 s and 1.5 GiB. Beside them pandas, which holds
 the rows in memory: the way of a notebook. Each side runs in a process of its own, by turns.
 
-    python benchmarks/datasets.py [ROWS]
+    python benchmarks/table.py [ROWS]
 """
 
 from __future__ import annotations
