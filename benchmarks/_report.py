@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
 import statistics
+import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+# (workspace, options of the command line) → what was measured, by name, and the lines that say it
+Part = Callable[[Any, argparse.Namespace], tuple[dict[str, Any], list[str]]]
 
 
 def machine() -> str:
@@ -46,3 +51,17 @@ def keep(results: Path, part: str, values: dict[str, Any], lines: list[str]) -> 
     path.write_text(json.dumps(earlier, indent=1) + "\n", encoding="utf-8")
     text = [line for each in earlier.values() for line in [*each["text"], ""]]
     results.with_suffix(".txt").write_text("\n".join(text), encoding="utf-8")
+
+
+def measure(results: Path, parts: Mapping[str, Part], parser: argparse.ArgumentParser) -> None:
+    """Run the parts that `--only` names, in `--workspace` or a temporary one, and keep what each measured."""
+    from studio.workspace import Workspace
+
+    parser.add_argument("--only", default=",".join(parts), help="names, with commas")
+    parser.add_argument("--workspace", type=Path)
+    options = parser.parse_args()
+    print(machine())
+    with tempfile.TemporaryDirectory() as scratch:
+        workspace = Workspace(options.workspace or Path(scratch) / "workspace").create()
+        for part in options.only.split(","):
+            keep(results, part, *parts[part](workspace, options))

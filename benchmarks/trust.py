@@ -5,9 +5,9 @@ step told once; a server killed again and again changes no step's pace and finds
 is loaded; a disk that fills up leaves the checkpoint before; thirty people who look on cost training nothing. The tiny
 model serves: what is tested is the way there, not the model.
 
-    python benchmarks/trust.py [--only worker,server,bits,disk,viewers] [--times 50] [--minutes 10]
+    python benchmarks/trust.py [--only worker,bits,disk,mishaps,server,viewers] [--times 50] [--minutes 10]
 
-`disk` mounts a small file system and needs root on Linux. Writes results/trust-cpu.json and .txt.
+`disk` and `mishaps` mount a small file system and need root on Linux. Writes results/trust-cpu.json and .txt.
 """
 
 from __future__ import annotations
@@ -33,12 +33,14 @@ from typing import Any
 
 import _report
 import httpx
+import psutil
 
 from studio.checkpoints import newest
 from studio.config import RunConfig
-from studio.events import Continued, Done, EvalDone, Event, Queued, StepDone
+from studio.events import TERMINAL, Continued, Done, EvalDone, Event, Queued, StepDone
 from studio.jobs import create_run, unleash
 from studio.launch import worker_environment
+from studio.processes import Identity
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace
 
@@ -191,7 +193,7 @@ def disk(workspace: Workspace, rows: Path, times: int) -> tuple[dict[str, Any], 
 @contextmanager
 def _small_disk() -> Iterator[Path]:
     with tempfile.TemporaryDirectory() as root:
-        subprocess.run([_tool("mount"), "-t", "tmpfs", "-o", "size=16m", "tmpfs", root], check=True)
+        subprocess.run([_tool("mount"), "-t", "tmpfs", "-o", "size=640m", "tmpfs", root], check=True)
         try:
             yield Path(root)
         finally:
@@ -245,6 +247,14 @@ def _long(workspace: Workspace, rows: Path) -> RunFolder:
     return folder
 
 
+def _stop(folder: RunFolder) -> None:
+    """End it, and wait until nobody writes there any more."""
+    folder.stop_flag.touch()
+    while not isinstance(events(folder)[-1], TERMINAL):
+        time.sleep(0.1)
+    time.sleep(1)
+
+
 def _pace(folder: RunFolder, since: float) -> float:
     """Median seconds between two steps told after `since`."""
     times = [event.time for event in events(folder) if isinstance(event, StepDone) and event.time >= since]
@@ -271,7 +281,7 @@ def server(workspace: Workspace, rows: Path, times: int) -> tuple[dict[str, Any]
     began = time.time()
     time.sleep(5)
     served = _pace(folder, began)
-    folder.stop_flag.touch()
+    _stop(folder)
     steps = [event.step for event in events(folder) if isinstance(event, StepDone)]
     started = sum(type(event).__name__ == "Started" for event in events(folder))
     studio.kill()
@@ -300,7 +310,7 @@ def viewers(workspace: Workspace, rows: Path, minutes: float) -> tuple[dict[str,
         else:
             time.sleep(20)
         paces.append(_pace(folder, began))
-    folder.stop_flag.touch()
+    _stop(folder)
     studio.kill()
     watched, alone = statistics.mean(paces[1::2]), statistics.mean(paces[::2])
     p95 = sorted(seconds)[int(0.95 * len(seconds))]
@@ -334,10 +344,65 @@ async def _look(url: str, seconds: float) -> tuple[list[float], int]:
     return took, failed
 
 
+def mishaps(workspace: Workspace, rows: Path, times: int) -> tuple[dict[str, Any], list[str]]:
+    """A restart of the machine, a pid given to another, a deleted checkpoint, a disk that cannot be written."""
+    reference = create_run(workspace, config(rows))
+    assert finish(reference)
+    found = {}
+    me = Identity.of(psutil.Process())
+    for name, other in (
+        ("restart of the machine", {"pid": me.pid, "born": me.born, "boot": "another"}),
+        ("pid given to another process", {"pid": me.pid, "born": me.born - 1000, "boot": me.boot}),
+        ("deleted checkpoint", {}),
+    ):
+        folder = create_run(workspace, config(rows))
+        victim = worker(folder)
+        while victim.poll() is None and not _reached(folder, 8, 0):
+            pass
+        victim.kill()
+        victim.wait()
+        _rewrite(folder, other)
+        if not other:
+            shutil.rmtree(max(folder.checkpoints.glob("step-*"), key=lambda path: int(path.name[5:])))
+        began = time.monotonic()
+        state = Store(workspace).state(folder.id)
+        honest = state.status == "failed" and state.lost and bool(state.remedy)
+        seconds = time.monotonic() - began
+        found[name] = [honest and finish(folder) and told(folder) == told(reference), seconds]
+    with _small_disk() as root:
+        small = Workspace(root / "workspace").create()
+        (file := root / "run.yaml").write_text(config(rows).to_yaml(), encoding="utf-8")
+        subprocess.run([_tool("mount"), "-o", "remount,ro", str(root)], check=True)
+        began = time.monotonic()
+        command = [str(Path(sys.executable).parent / "finetune-studio"), "--workspace", str(small.root)]
+        done = subprocess.run([*command, "train", str(file)], capture_output=True, text=True, check=False)
+        said = done.stderr.strip()
+        print(f"on a disk that cannot be written it says: {said}", flush=True)
+        found["disk that cannot be written"] = [
+            done.returncode != 0 and bool(said) and "Traceback" not in said,
+            time.monotonic() - began,
+        ]
+    lines = [
+        f"{name}: {'an honest word' if honest else 'NOT honest'} after {seconds:.1f} s (goal 10)"
+        for name, (honest, seconds) in found.items()
+    ]
+    return {"found": found}, lines
+
+
+def _rewrite(folder: RunFolder, other: dict[str, Any]) -> None:
+    """Say of the run's process that it was that other one."""
+    told_lines = [json.loads(line) for line in folder.events.path.read_text(encoding="utf-8").splitlines()]
+    for line in told_lines:
+        if line["event"] == "Started":
+            line |= other
+    folder.events.path.write_text("".join(json.dumps(line) + "\n" for line in told_lines), encoding="utf-8")
+
+
 PARTS: dict[str, Callable[..., tuple[dict[str, Any], list[str]]]] = {
     "worker": kills,
     "bits": bits,
     "disk": disk,
+    "mishaps": mishaps,
     "server": server,
     "viewers": viewers,
 }
