@@ -20,6 +20,7 @@ Kind = Literal["classes", "labels", "number"]  # one of several, any of several,
 Cell = str | tuple[str, ...]  # one label, or the several of a list; "" where there is none
 Row = dict[str, Any]
 
+HEADS = "heads.json"  # beside an adapter: what its model predicts
 MISSING = math.nan  # a target that a row lacks
 _FEW_NUMBERS = 20  # whole numbers with no more different values are taken for classes
 _FEW_CLASSES = 20  # more than these, most of them seen once, are no classes
@@ -57,6 +58,12 @@ class Head:
         """Label → its output; a class's value where all are whole numbers, so that '1.0' is '1'."""
         wholes = [_whole(label) for label in self.labels] if self.kind == "classes" else [None]
         return {key: place for place, key in enumerate(self.labels if None in wholes else wholes)}
+
+
+def saved_heads(folder: Path) -> list[Head]:
+    """Those of an adapter. Raises OSError, ValueError, KeyError or TypeError where it has none, or damaged ones."""
+    about = json.loads((folder / HEADS).read_text(encoding="utf-8"))["heads"]
+    return [Head(**{**each, "labels": tuple(each["labels"]), "balance": tuple(each["balance"])}) for each in about]
 
 
 def read_cell(cell: Any) -> Cell:
@@ -131,7 +138,7 @@ def target(head: Head, cell: Cell, separator: str) -> list[float] | None:
         place = head.places.get(_joined(cell), head.places.get(_whole(cell)))
         return None if place is None else [float(place)]
     found = [0.0] * head.targets
-    for label in _several(cell, separator):
+    for label in several(cell, separator):
         if label not in head.places:
             return None
         found[head.places[label]] = 1.0
@@ -218,7 +225,7 @@ def _labels(column: str, counts: Counter[Cell], separator: str, weight: float, b
     rows, present = 0, Counter[str]()
     sets = set()
     for cell, times in counts.items():
-        named = _several(cell, separator)
+        named = several(cell, separator)
         sets.add(frozenset(named))
         rows += times
         present.update(dict.fromkeys(named, times))
@@ -267,7 +274,8 @@ def _whole(cell: Cell) -> int | None:
     return int(value) if value is not None and value.is_integer() and abs(value) < 2**53 else None
 
 
-def _several(cell: Cell, separator: str) -> tuple[str, ...]:
+def several(cell: Cell, separator: str) -> tuple[str, ...]:
+    """The labels in a cell of any number of them."""
     if isinstance(cell, tuple):
         return cell
     parts = cell.split(separator) if separator else [cell]

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from studio.errors import ModelError
 
 _END_OF_TURN = "<|im_end|>"
+# Ends of a turn that some models' configs forget; each counts only where it is one token.
+ENDS = (_END_OF_TURN, "<|eot_id|>", "<end_of_turn>", "<|endoftext|>")
 _STAND_IN = "\ue000answer\ue000"  # private-use characters: no text and no template holds them
 
 # "chatml" is OpenAI's format, used by Qwen and SmolLM; "plain" is Alpaca's, for models that know no turns;

@@ -13,8 +13,8 @@ from studio.data.tokenised import Tokenised, cut, tokenised
 from studio.errors import DatasetError, ModelError
 
 __all__ = [
-    "IGNORED", "Encoded", "Report", "check_tokenizer", "encode_chat", "encode_rows", "encode_text", "labels_of",
-    "pack", "report_on", "use_template",
+    "IGNORED", "Counts", "Encoded", "Report", "batches", "check_tokenizer", "encode_chat", "encode_rendered",
+    "encode_rows", "encode_text", "labels_of", "nothing_left", "pack", "report_on", "use_template",
 ]  # fmt: skip
 
 IGNORED = -100  # the label torch's cross-entropy leaves out
@@ -50,7 +50,7 @@ def encode_chat(messages: list[dict[str, str]], tokenizer: Any, max_length: int)
     TemplateError where the template refuses the conversation.
     """
     check_tokenizer(tokenizer)
-    return _encode([render(messages, tokenizer)], tokenizer, max_length)[0]
+    return encode_rendered([render(messages, tokenizer)], tokenizer, max_length)[0]
 
 
 def encode_text(text: str, tokenizer: Any, max_length: int) -> Encoded | None:
@@ -80,16 +80,16 @@ def encode_rows(
     """
     if mapping.format != "text":
         check_tokenizer(tokenizer)
-    counts = _Counts()
+    counts = Counts()
 
     def learnt() -> Iterator[Encoded]:
-        for batch in _batches(rows):
+        for batch in batches(rows):
             if mapping.format == "text":
                 found = [encode_text(to_text(row, mapping), tokenizer, max_length) for row in batch]
                 counts.empty += found.count(None)
             else:
                 rendered = [one for row in batch if (one := _rendered(row, mapping, tokenizer, loss_on, counts))]
-                found = _encode(rendered, tokenizer, max_length)
+                found = encode_rendered(rendered, tokenizer, max_length)
                 counts.too_long += found.count(None)
             yield from (one for one in found if one is not None)
             counts.seen += len(batch)
@@ -98,7 +98,7 @@ def encode_rows(
 
     encoded = tokenised(Encoded, learnt())
     if not encoded:
-        raise _nothing_left(counts, max_length)
+        raise nothing_left(counts, max_length)
     return encoded, report_on(encoded, len(rows) - len(encoded))
 
 
@@ -124,7 +124,7 @@ def pack(encoded: Sequence[Encoded], max_length: int) -> Tokenised[Encoded]:
 
 
 @dataclass
-class _Counts:
+class Counts:
     """Why rows were skipped."""
 
     seen: int = 0
@@ -133,6 +133,16 @@ class _Counts:
     too_long: int = 0  # the answer begins beyond the cut-off
     refused: int = 0  # by the chat template
     refusal: str = ""  # its first words on that
+
+    def unreadable(self, row: dict[str, Any], mapping: Mapping) -> None:
+        """Count a row that cannot be read so."""
+        self.empty += 1
+        self.why_empty = self.why_empty or explain_row(row, mapping)
+
+    def refuse(self, error: Exception) -> None:
+        """Count a row that the template refuses; it says why itself, e.g. "System role not supported"."""
+        self.refused += 1
+        self.refusal = self.refusal or str(error)[:200]
 
 
 def check_tokenizer(tokenizer: Any) -> None:
@@ -145,31 +155,31 @@ def check_tokenizer(tokenizer: Any) -> None:
         )
 
 
-def _batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+def batches(rows: list[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    """As many rows as are tokenised at once."""
     remaining = iter(rows)
     while batch := list(islice(remaining, _BATCH)):
         yield batch
 
 
 def _rendered(
-    row: dict[str, Any], mapping: Mapping, tokenizer: Any, loss_on: LossOn, counts: _Counts
+    row: dict[str, Any], mapping: Mapping, tokenizer: Any, loss_on: LossOn, counts: Counts
 ) -> Rendered | None:
     from jinja2 import TemplateError
 
     messages = to_messages(row, mapping)
     if messages is None:
-        counts.empty += 1
-        counts.why_empty = counts.why_empty or explain_row(row, mapping)
+        counts.unreadable(row, mapping)
         return None
     try:
         return render(messages, tokenizer, loss_on)
-    except TemplateError as error:  # templates say so themselves, e.g. "System role not supported"
-        counts.refused += 1
-        counts.refusal = counts.refusal or str(error)[:200]
+    except TemplateError as error:
+        counts.refuse(error)
         return None
 
 
-def _encode(rendered: list[Rendered], tokenizer: Any, max_length: int) -> list[Encoded | None]:
+def encode_rendered(rendered: list[Rendered], tokenizer: Any, max_length: int) -> list[Encoded | None]:
+    """Each as a model takes it; None where no learnt token is left within `max_length`."""
     if not rendered:
         return []
     texts = [one.text for one in rendered]
@@ -201,8 +211,8 @@ def labels_of(ids: list[int], offsets: list[tuple[int, int]], spans: list[tuple[
     ]
 
 
-def report_on(encoded: Sequence[Encoded], skipped: int) -> Report:
-    """The counts of rows, or blocks, that will be trained on."""
+def report_on(encoded: Sequence[Any], skipped: int) -> Report:
+    """The counts of rows, or blocks, that will be trained on: Encoded ones, or columns that hold the same."""
     rows = tokenised(Encoded, encoded)
     learnt = rows.flat("labels") != IGNORED
     lengths = rows.flat("documents") if len(rows.flat("documents")) else rows.lengths
@@ -215,7 +225,8 @@ def report_on(encoded: Sequence[Encoded], skipped: int) -> Report:
     )
 
 
-def _nothing_left(counts: _Counts, max_length: int) -> DatasetError:
+def nothing_left(counts: Counts, max_length: int) -> DatasetError:
+    """What to raise where no row is left."""
     rows = f"All {counts.seen:,} rows" if counts.seen != 1 else "The only row"
     verb = "are" if counts.seen != 1 else "is"
     if counts.too_long == counts.seen > 0:

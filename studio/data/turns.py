@@ -37,6 +37,13 @@ def as_text(cell: Any) -> str:
     return str(cell)
 
 
+def request_of(messages: Sequence[Message]) -> str:
+    """What an answer answers, as one text."""
+    if len(messages) == 1:
+        return messages[0]["content"]
+    return "\n".join(f"{message['role'].capitalize()}: {message['content']}" for message in messages)
+
+
 def turns_in(cell: Any) -> list[Any] | None:
     """The list of turns in a cell, or the single one; also as JSON text (as in CSV files) or a transcript that
 
