@@ -96,19 +96,28 @@ _AUTO = {"cuda": _on_cuda, "mps": _on_mps, "cpu": _on_cpu}
 _NAMES = {"cuda": "the NVIDIA GPU", "mps": "Apple's GPU", "cpu": "the CPU, as no GPU was found"}
 
 
-def load(located: Located, placement: Placement, quantization: Any | None = None, *, writes: bool = True) -> Loaded:
+def load(
+    located: Located,
+    placement: Placement,
+    quantization: Any | None = None,
+    *,
+    writes: bool = True,
+    model: Any = None,
+) -> Loaded:
     """The model and its tokenizer, in eval mode. Raises ModelError.
 
     `quantization` is a transformers quantization config; None loads the weights as `placement` says. One
-    that need not write text comes without its output layer, and may be an encoder.
+    that need not write text comes without its output layer, and may be an encoder. `model` is it, where it is in
+    memory already.
     """
     with no_bars():
         if located.path is None:
-            model, tokenizer = _tiny(placement, quantization, writes), tiny_tokenizer()
+            model = _tiny(placement, quantization, writes) if model is None else model
+            tokenizer = tiny_tokenizer()
         else:
-            model = _model(located.path, located.title, placement, quantization, writes)
+            model = _model(located.path, located.title, placement, quantization, writes) if model is None else model
             tokenizer = load_tokenizer(located.path, located.title, writes=writes)
-    model.name_or_path = _public_name(located)
+    model.name_or_path = public_name(located)
     model.tokenizer = tokenizer  # a learnt prompt can begin as a text
     _settle_padding(model, tokenizer)
     if not writes:
@@ -117,7 +126,7 @@ def load(located: Located, placement: Placement, quantization: Any | None = None
     return Loaded(model.eval(), tokenizer, placement, located, model.num_parameters())
 
 
-def _public_name(located: Located) -> str:
+def public_name(located: Located) -> str:
     """What an adapter's config names as its base: something others can find, where there is such a thing."""
     if located.source == "folder":
         return str(located.path)

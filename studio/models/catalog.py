@@ -28,6 +28,7 @@ __all__ = [
     "check_name",
     "check_use",
     "fits",
+    "folder_of",
     "free_memory",
     "hub_reachable",
     "is_here",
@@ -142,14 +143,14 @@ def structure_of(model: str, models_folder: Path, *, writes: bool = True) -> Str
     elif model == "tiny":
         found = Structure(tiny_shapes())
     else:
-        folder = _present(model, models_folder)
+        folder = folder_of(model, models_folder)
         found = read_structure(folder) if folder else None
     return found if found is None or writes else found.body()
 
 
 def is_here(model: str, models_folder: Path) -> bool:
     """Whether `model` can be loaded without fetching anything."""
-    folder = _present(model, models_folder)
+    folder = folder_of(model, models_folder)
     return model == "tiny" or (folder is not None and read_structure(folder) is not None)
 
 
@@ -160,11 +161,11 @@ def check_use(model: str, models_folder: Path, *, writes: bool) -> None:
             f"{MINILM.title} reads texts and cannot write any.",
             remedy="Choose 'Classification' as objective, or a causal language model such as the starter.",
         )
-    if folder := _present(model, models_folder):
+    if folder := folder_of(model, models_folder):
         check_purpose(folder, model if len(model) <= 80 else folder.name, writes=writes)
 
 
-def _present(model: str, models_folder: Path) -> Path | None:
+def folder_of(model: str, models_folder: Path) -> Path | None:
     """The folder of `model` where it is on this machine already."""
     if bundled := BUNDLED.get(model):
         return models_folder / bundled.folder

@@ -5,20 +5,27 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from studio.data.rendering import chat_template_of
+from studio.data.rendering import ENDS, chat_template_of
+from studio.data.turns import Message
 from studio.errors import ModelError
 
-Messages = list[dict[str, str]]
+Messages = list[Message]
 
-# Ends of a turn that some models' configs forget; each counts only where it is one token.
-_ENDS = ("<|im_end|>", "<|eot_id|>", "<end_of_turn>", "<|endoftext|>")
+
+@dataclass(frozen=True)
+class Begun:
+    """The tokens that all rows of a batch begin with, which the model has read already."""
+
+    length: int = 0  # of tokens
+    cache: Any = None  # transformers' Cache, of as many rows; it is used up
 
 
 def stream(
@@ -38,7 +45,7 @@ def stream(
     Temperature 0 takes the likeliest token each time. Closing the iterator ends the writing, and so
     does `stop()`. Without `adapter` the base model answers. Raises ModelError.
     """
-    ids = _encode(tokenizer, messages)
+    ids = encode(tokenizer, messages)
     _check_length(model, ids, max_new_tokens)
     streamer, closed = _Tokens(len(ids)), threading.Event()
     config = _config(model, tokenizer, max_new_tokens, temperature, top_p)
@@ -76,7 +83,7 @@ def answer_batch(
 
     Those of like length share a batch, so that little is padded. After `stop()` the rest stay empty.
     """
-    encoded = [_encode(tokenizer, messages) for messages in conversations]
+    encoded = [encode(tokenizer, messages) for messages in conversations]
     for ids in encoded:
         _check_length(model, ids, max_new_tokens)
     config = _config(model, tokenizer, max_new_tokens, 0.0, 1.0)
@@ -94,10 +101,45 @@ def answer_batch(
     return answers
 
 
+def sample_batch(
+    model: Any,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    stop: Callable[[], bool] = lambda: False,
+    begun: Begun | None = None,
+    streamer: Any = None,
+    options: Mapping[str, Any] | None = None,
+) -> list[list[int]]:
+    """New token ids behind each prompt, with the token that ends it where it ended.
+
+    Drawn with torch's own dice from softmax(logits / temperature), nothing cut off; at 0 the likeliest. The caller
+    sees to adapter and eval mode. `begun` is what the model knows already of their beginnings. `streamer` is handed
+    the tokens of each step, `options` are further fields of transformers' GenerationConfig.
+    """
+    config = _config(model, tokenizer, max_new_tokens, temperature, 1.0)
+    config.update(**(options or {}))
+    ends = set(config.eos_token_id)
+    written = _generate(model, prompts, tokenizer, config, stop, streamer, begun)
+    return [_whole(row, ends) for row in written.tolist()]
+
+
+def _whole(ids: list[int], ends: set[int]) -> list[int]:
+    """Up to its first end; what stands behind it is padding."""
+    return next((ids[: place + 1] for place, each in enumerate(ids) if each in ends), ids)
+
+
+def ends_of(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end an answer."""
+    return set(_ends(model, tokenizer))
+
+
 def fits(model: Any, tokenizer: Any, messages: Messages, max_new_tokens: int) -> bool:
     """Whether the model reads that much and an answer behind it."""
-    reads = _reads(model)
-    return reads is None or len(_encode(tokenizer, messages)) + max_new_tokens <= reads
+    most = reads(model)
+    return most is None or len(encode(tokenizer, messages)) + max_new_tokens <= most
 
 
 @contextlib.contextmanager
@@ -153,22 +195,24 @@ def pieces(tokenizer: Any, streamer: _Tokens) -> Iterator[str]:
         yield rest
 
 
-def _encode(tokenizer: Any, messages: Messages) -> list[int]:
+def encode(tokenizer: Any, messages: Sequence[Message]) -> list[int]:
+    """A conversation up to where its answer begins. Raises ModelError, and jinja2's TemplateError."""
     chat_template_of(tokenizer)
-    text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    text = tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=True)
     return tokenizer(text, add_special_tokens=False)["input_ids"]  # the template wrote them already
 
 
-def _reads(model: Any) -> int | None:
+def reads(model: Any) -> int | None:
+    """How many tokens at most; None: as many as there are."""
     return getattr(model.config, "max_position_embeddings", None)
 
 
 def _check_length(model: Any, ids: list[int], max_new_tokens: int) -> None:
-    reads = _reads(model)
-    if reads is not None and len(ids) + max_new_tokens > reads:
+    most = reads(model)
+    if most is not None and len(ids) + max_new_tokens > most:
         raise ModelError(
             f"The conversation has {len(ids)} tokens; with {max_new_tokens} more for the answer "
-            f"it is longer than the {reads} that the model reads.",
+            f"it is longer than the {most} that the model reads.",
             remedy="Shorten it, or lower 'Answer length at most'.",
         )
 
@@ -192,7 +236,7 @@ def _ends(model: Any, tokenizer: Any) -> list[int]:
     own = getattr(model.generation_config, "eos_token_id", None)
     known = tokenizer.get_vocab()
     ends = {tokenizer.eos_token_id, *(own if isinstance(own, list) else [own])}
-    return sorted(ends - {None} | {known[end] for end in _ENDS if end in known})
+    return sorted(ends - {None} | {known[end] for end in ENDS if end in known})
 
 
 @contextlib.contextmanager
@@ -219,16 +263,28 @@ def _generate(
     config: Any,
     stop: Callable[[], bool],
     streamer: Any = None,
+    begun: Begun | None = None,
 ) -> torch.Tensor:
-    """New tokens, shape (rows, longest answer). Rows are padded on the left, where answers do not grow."""
-    width = max(map(len, rows))
-    ids = torch.tensor([[tokenizer.pad_token_id] * (width - len(row)) + row for row in rows])
-    mask = torch.tensor([[0] * (width - len(row)) + [1] * len(row) for row in rows])
+    """New tokens, shape (rows, longest answer)."""
+    begun = begun or Begun()
+    ids, mask = left_padded(rows, tokenizer.pad_token_id, begun.length)
     written = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=config,
         stopping_criteria=StoppingCriteriaList([_Asked(stop)]),
         streamer=streamer,
+        **({"past_key_values": begun.cache} if begun.length else {}),
     )
-    return written[:, width:]
+    return written[:, ids.shape[1] :]
+
+
+def left_padded(rows: Sequence[list[int]], pad: int, shared: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """Ids and mask, both of shape (rows, longest): padding stands on the left, where answers do not grow.
+
+    There it stands behind the first `shared` tokens, which all have in common.
+    """
+    width = max(map(len, rows))
+    ids = [row[:shared] + [pad] * (width - len(row)) + row[shared:] for row in rows]
+    mask = [[1] * shared + [0] * (width - len(row)) + [1] * (len(row) - shared) for row in rows]
+    return torch.tensor(ids), torch.tensor(mask)

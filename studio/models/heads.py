@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from studio.data.labels import Head, tokenise
+from studio.data.labels import HEADS, Head, saved_heads, tokenise
 from studio.errors import ModelError
 
-HEADS, WEIGHTS = "heads.json", "heads.safetensors"
+WEIGHTS = "heads.safetensors"
 Labels = dict[str, list[tuple[str, float]] | float]  # head → its labels with their probabilities, or a number
 
 
@@ -87,9 +87,7 @@ def with_saved_heads(backbone: Any, folder: Path) -> Headed:
     from safetensors.torch import load_file
 
     try:
-        about = json.loads((folder / HEADS).read_text(encoding="utf-8"))["heads"]
-        heads = [Head(**{**each, "labels": tuple(each["labels"]), "balance": tuple(each["balance"])}) for each in about]
-        model = Headed(backbone, heads)
+        model = Headed(backbone, saved_heads(folder))
         model.heads.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(

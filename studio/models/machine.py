@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import re
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -208,3 +210,27 @@ def _told(ask: Callable[..., Any], *about: Any) -> Any:
         return ask(*about)
     except pynvml.NVMLError:
         return None
+
+
+def peak_memory() -> float:
+    """GB held at most so far: on the GPU where there is one, else of this process; 0 where nothing tells."""
+    import torch
+
+    return torch.cuda.max_memory_allocated() / 1e9 if torch.cuda.is_available() else peak_host_memory()
+
+
+def peak_host_memory() -> float:
+    """GB of the machine's memory that this process held at most so far; 0 where nothing tells."""
+    with suppress(OSError):  # not getrusage: that counts the parent's memory, too
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e9
+    return getattr(psutil.Process().memory_info(), "peak_wset", 0) / 1e9
+
+
+def forget_peak_memory() -> None:
+    """From here on it counts anew; not where neither a GPU nor Linux is: there the peak of before stays."""
+    if (torch := sys.modules.get("torch")) and torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

@@ -51,13 +51,23 @@ class Objective(Entry):
 
     formats: ClassVar[tuple[str, ...]] = ()  # data formats it can learn from
     writes: ClassVar[bool] = True  # its model writes text; otherwise an encoder does as well
+    talks: ClassVar[bool] = True  # the chat has a use for its model
     keeps_old: ClassVar[bool] = False  # can be scored on old data, replay it and be held back by a penalty
+    rewarded: ClassVar[bool] = False  # learns from what the config's rewards give its answers
 
     max_length: int  # tokens behind which a row is cut off
 
     def packs(self, mapping: Mapping) -> bool:
         """Whether rows are joined end to end instead, and divided into blocks of that length."""
         return False
+
+    def row_length(self) -> int:
+        """Tokens that a row can become at most."""
+        return self.max_length
+
+    def drawn(self) -> int:
+        """Tokens that the model writes to a row at most, to learn from them; 0 where it only reads."""
+        return 0
 
     def check(self, opened: Opened) -> None:
         """Raise DatasetError or ConfigError where it cannot learn from that data. Imports no torch."""

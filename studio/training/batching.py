@@ -66,6 +66,9 @@ class EpochSampler(Sampler[int]):
         return iter(shuffled(len(self.lengths), seed))
 
 
+_PARTS = ("input_ids", "labels", "documents", "prompt", "reference", "before", "good")  # of a row, where it has them
+
+
 class Rows(torch.utils.data.Dataset[dict[str, Any]]):
     """Encoded rows as a torch data set."""
 
@@ -77,7 +80,7 @@ class Rows(torch.utils.data.Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         row = self.encoded[index]
-        return {name: getattr(row, name) for name in ("input_ids", "labels", "documents") if hasattr(row, name)}
+        return {name: getattr(row, name) for name in _PARTS if hasattr(row, name)}
 
 
 Batch = dict[str, Tensor]  # input_ids (tokens,), all rows end to end; lengths (rows,); and what the objective adds

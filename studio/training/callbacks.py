@@ -29,6 +29,10 @@ _KNOWN = (  # what the loop itself logs
 )
 
 
+class Interrupted(Exception):
+    """Somebody wants the run to end or rest, amid a step that takes long and has changed nothing yet."""
+
+
 class EventCallback(TrainerCallback):
     """Turns a trainer's callbacks into events, and a flag in the run's folder into an end between two steps.
 
@@ -64,6 +68,10 @@ class EventCallback(TrainerCallback):
         self.step = state.global_step
         self._end_if_asked(control)
 
+    def asked(self) -> bool:
+        """Whether somebody wants the run to end or to rest."""
+        return self.stop_flag.exists() or self.pause_flag.exists()
+
     def _end_if_asked(self, control: Any) -> None:
         if self.stop_flag.exists():
             control.should_training_stop = True
@@ -89,7 +97,8 @@ class EventCallback(TrainerCallback):
         self._must_be_a_number("loss", metrics["loss"], state.global_step)
         # Clipping divides by this norm, so that an endless one leaves no weight a number.
         self._must_be_a_number("gradient", metrics["grad_norm"], state.global_step)
-        self._must_not_explode(metrics["loss"], state.global_step)
+        if "reward" not in metrics:  # the loss of a critic grows with the rewards that it has to foresee
+            self._must_not_explode(metrics["loss"], state.global_step)
         if state.global_step <= self.told:
             self._progress("Catching up", state.global_step, self.told, "steps")
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import shutil
 import time
@@ -44,6 +45,10 @@ class Keeper(TrainerCallback):
     # -- what the trainer tells --------------------------------------------------------------------------
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.begin_update()
+
+    def begin_update(self) -> None:
+        """From here to the end of the step, weights and optimizer may be of two minds."""
         self._updating = True
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
@@ -57,7 +62,8 @@ class Keeper(TrainerCallback):
             control.should_save = True
 
     def _rest(self, state: Any) -> None:
-        self._resting = {"dice": kept.dice(), "tokens": state.num_input_tokens_seen}
+        memory = copy.deepcopy(self.trainer.memory())
+        self._resting = {"dice": kept.dice(), "tokens": state.num_input_tokens_seen, "trainer": memory}
 
     def _due(self, step: int) -> bool:
         if self.training.save_steps:
@@ -76,9 +82,10 @@ class Keeper(TrainerCallback):
             return
         self._worse += 1
         if patience and self._worse >= patience and state.global_step < state.max_steps:
+            what = "the reward on held-out prompts has not risen" if "eval_reward" in metrics else None
             self.early = (
-                f"Stopped after step {state.global_step:,}: the loss on held-out rows has not fallen since step "
-                f"{self.best[1]:,}, {self._worse} evaluations ago."
+                f"Stopped after step {state.global_step:,}: {what or 'the loss on held-out rows has not fallen'} since "
+                f"step {self.best[1]:,}, {self._worse} evaluations ago."
             )
             control.should_training_stop = control.should_save = True
 
@@ -149,7 +156,7 @@ class Keeper(TrainerCallback):
             )
         self.best, self._worse, self._scored, self.early = rest["best"], rest["worse"], rest["scored"], rest["early"]
         self._kept, self._size = checkpoint.step, checkpoint.size()
-        self._resting = {name: rest[name] for name in ("dice", "tokens")}
+        self._resting = {name: rest.get(name, {}) for name in ("dice", "tokens", "trainer")}
         return rest
 
     def best_checkpoint(self) -> Checkpoint | None:

@@ -25,10 +25,14 @@ def answer_loss(route: Route, batch: Batch, smoothing: float = 0.0) -> tuple[Ten
         # A zero that still has a gradient, so that a batch without labels is a step that moves nothing.
         return route.states(batch, labelled.new_zeros(1)).sum() * 0.0, 0
     states = route.states(batch, labelled - 1)
-    at_once = max(1, LOGITS_AT_ONCE[states.device.type == "cuda"] // route.vocabulary)
     targets = batch["labels"][labelled]
     weights = route.head_weights()
-    return summed_cross_entropy(states, targets, route.head, weights, at_once, smoothing), len(labelled)
+    return summed_cross_entropy(states, targets, route.head, weights, _at_once(route, states), smoothing), len(labelled)
+
+
+def _at_once(route: Route, states: Tensor) -> int:
+    """Of how many tokens logits are held at a time."""
+    return max(1, LOGITS_AT_ONCE[states.device.type == "cuda"] // route.vocabulary)
 
 
 def summed_cross_entropy(
@@ -102,6 +106,54 @@ def _loss_and_slope(logits: Tensor, targets: Tensor, smoothing: float, *, slope:
     if smoothing:
         scores -= smoothing / scores.shape[1]
     return loss, scores.to(logits.dtype)
+
+
+def token_logprobs(route: Route, states: Tensor, targets: Tensor, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
+    """(log p(target), entropy) of softmax(logits / temperature) at each position, in nats: float32 of shape (tokens,).
+
+    `states` are of `route.states`, `targets` has shape (tokens,). Only log p has a gradient. Logits are held of few
+    tokens at a time and computed anew in the backward pass, which belongs inside `route.running()`.
+    """
+    weights = route.head_weights()
+    return _LogProbs.apply(states, targets, route.head, _at_once(route, states), temperature, *weights)  # pyright: ignore[reportReturnType]
+
+
+class _LogProbs(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any, states: Tensor, targets: Tensor, head: Any, at_once: int, temperature: float, *weights: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        logps = torch.empty(len(states), dtype=torch.float32, device=states.device)
+        entropy = torch.empty_like(logps)
+        for begin in range(0, len(states), at_once):
+            piece = slice(begin, begin + at_once)
+            scores = (head(states[piece]).float() / temperature).log_softmax(dim=1)
+            logps[piece] = scores.gather(1, targets[piece, None])[:, 0]
+            entropy[piece] = torch.special.entr(scores.exp_()).sum(dim=1)
+        ctx.save_for_backward(states, targets, *weights)
+        ctx.head, ctx.at_once, ctx.temperature = head, at_once, temperature
+        ctx.mark_non_differentiable(entropy)
+        return logps, entropy
+
+    @staticmethod
+    def backward(ctx: Any, *outputs: Tensor) -> tuple[Tensor | None, ...]:
+        states, targets, *weights = ctx.saved_tensors
+        slopes = outputs[0] / ctx.temperature
+        gradient = torch.empty_like(states)
+        of_weights = [torch.zeros_like(weight) for weight in weights]
+        for begin in range(0, len(states), ctx.at_once):
+            at = slice(begin, begin + ctx.at_once)
+            with torch.enable_grad():
+                piece = states[at].detach().requires_grad_()
+                logits = ctx.head(piece)
+            # d log p(target) / d logits = one-hot - softmax
+            slope = (logits.detach().float() / ctx.temperature).softmax(dim=1).mul_(-slopes[at, None])
+            slope.scatter_add_(1, targets[at, None], slopes[at, None])
+            first, *others = torch.autograd.grad(logits, [piece, *weights], slope.to(logits.dtype))
+            gradient[at] = first
+            for each, more in zip(of_weights, others, strict=True):
+                each += more
+        return gradient, None, None, None, None, *of_weights
 
 
 @torch.no_grad()

@@ -35,6 +35,10 @@ class Route(Protocol):
         """
         ...
 
+    def hidden(self, states: Tensor) -> Tensor:
+        """The last hidden states behind what `states` gave last, of shape (tokens, width)."""
+        ...
+
     def head(self, states: Tensor) -> Tensor:
         """Logits of the token behind each, of shape (tokens, vocabulary)."""
         ...
@@ -195,7 +199,11 @@ class SideBySide(_Both):
             )
         states = given.last_hidden_state[0]
         self._blank = torch.zeros_like(states[:1])
-        return states if at is None else states[at]
+        states = states if at is None else states[at]
+        return states
+
+    def hidden(self, states: Tensor) -> Tensor:
+        return states
 
     def head(self, states: Tensor) -> Tensor:
         """The model's own forward with its body left out: scales and soft caps of logits are its own."""
@@ -253,14 +261,25 @@ class Padded(_Both):
                 hidden = self.model(**inputs).last_hidden_state
                 return hidden[:, -ids.shape[1] :][row, column]  # learnt prompts stand in front
             columns, column = column.unique(return_inverse=True)
-            return self._logits(inputs, columns)[row, column]
+            logits, hidden = self._logits(inputs, columns)
+            self._hidden = hidden[row, column]
+            return logits[row, column]
 
-    def _logits(self, inputs: dict[str, Tensor], columns: Tensor) -> Tensor:
-        """Logits of shape (rows, len(columns), vocabulary) at the given columns."""
+    def hidden(self, states: Tensor) -> Tensor:
+        return self._hidden
+
+    def _logits(self, inputs: dict[str, Tensor], columns: Tensor) -> tuple[Tensor, Tensor]:
+        """Logits, of shape (rows, len(columns), vocabulary), and hidden states behind them at the given columns."""
         columns = columns - inputs["input_ids"].shape[1]  # from the end: a learnt prompt stands in front
-        if "logits_to_keep" in inspect.signature(self.inner.forward).parameters:
-            return self.model(**inputs, use_cache=False, logits_to_keep=columns).logits
-        return self.model(**inputs, use_cache=False).logits[:, columns]
+        heard: list[Tensor] = []
+        head = self.inner.get_output_embeddings()
+        handle = head.register_forward_pre_hook(lambda _, given: heard.append(given[0]))
+        try:
+            if "logits_to_keep" in inspect.signature(self.inner.forward).parameters:
+                return self.model(**inputs, use_cache=False, logits_to_keep=columns).logits, heard[-1]
+            return self.model(**inputs, use_cache=False).logits[:, columns], heard[-1][:, columns]
+        finally:
+            handle.remove()
 
     def head(self, states: Tensor) -> Tensor:
         return states  # logits already

@@ -84,6 +84,7 @@ class StudioTrainer(Trainer):
             self.accelerator.prepare_model = partial(self.accelerator.prepare_model, evaluation_mode=True)
         self.listener, self.keeper = listener, keeper
         self.sample: Sampler | None = None  # where answers are to be watched
+        self.asked: Callable[[], bool] = lambda: False  # whether to leave a step that takes long and changes nothing
         if keeper:
             keeper.trainer = self
         self.group_size = group_size or arguments.per_device_train_batch_size
@@ -111,6 +112,13 @@ class StudioTrainer(Trainer):
     def scores(self, batches: Iterator[Batch], step: Callable[[int], None]) -> dict[str, float]:
         """Curve name → value over held-out batches, 'loss' among them; `step(done)` counts batches."""
         raise NotImplementedError
+
+    def memory(self) -> dict[str, Any]:
+        """What a checkpoint is to keep beside weights, optimizer and dice: numbers, texts and tensors."""
+        return {}
+
+    def remember(self, kept: dict[str, Any]) -> None:
+        """Be as when `memory` gave that."""
 
     def rates(self) -> dict[str, float]:
         """Parameter name → factor on the learning rate, as `Method.rates` has it."""
@@ -216,6 +224,7 @@ class StudioTrainer(Trainer):
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
         load_weights(Path(resume_from_checkpoint), self.model)
         self.method.restore(self.model, self._left["method"])
+        self.remember(self._left.get("trainer", {}))  # which older checkpoints have not
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint:
@@ -286,7 +295,7 @@ class StudioTrainer(Trainer):
         """A batch of each group of rows, where the model is."""
         collate: Any = self.data_collator
         for rows in groups:
-            yield {key: value.to(self.args.device) for key, value in collate(rows).items()}
+            yield self._prepare_inputs(collate(rows))
 
 
 class _AfterStep(TrainerCallback):

@@ -21,9 +21,10 @@ from studio.jobs import create_run
 from studio.launch import worker_environment
 from studio.processes import LIMIT
 from studio.workspace import RunFolder, Workspace
+from tests.nursery import popen
 
 Make = Callable[..., RunConfig]
-KILLS = 2  # in CI; `KILLS=50 pytest tests/training/test_resume.py` is the whole of it
+KILLS = 1  # in CI; `KILLS=50 pytest tests/training/test_resume.py` is the whole of it
 EXACT = {  # dropout draws from a generator, and accumulation cuts updates in pieces
     "method": {"name": "lora", "r": 4, "lora_dropout": 0.2},
     "training": {
@@ -40,7 +41,7 @@ EXACT = {  # dropout draws from a generator, and accumulation cuts updates in pi
 
 def worker(folder: RunFolder) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-m", "studio.worker", str(folder.path)]
-    return subprocess.Popen(command, env={**worker_environment(), "OMP_NUM_THREADS": "1"}, start_new_session=True)
+    return popen(command, env={**worker_environment(), "OMP_NUM_THREADS": "1"}, start_new_session=True)
 
 
 def finished(folder: RunFolder) -> RunFolder:
@@ -121,7 +122,7 @@ def test_a_pause_rests_on_disk_and_goes_on_exactly(
     "method",
     [
         {"name": "adalora", "init_r": 6, "target_r": 2},
-        {"name": "full"},
+        pytest.param({"name": "full"}, marks=pytest.mark.slow),
     ],
     ids=lambda method: method["name"],
 )
@@ -209,6 +210,7 @@ def test_early_stopping_and_the_best_weights(workspace: Workspace, tiny_config: 
     assert any("has not fallen since step" in getattr(event, "text", "") for event in events)
 
 
+@pytest.mark.slow  # a browser test has a run recover in short
 def test_memory_that_runs_out_is_mended_by_smaller_batches(
     workspace: Workspace, tiny_config: Make, tmp_path: Path
 ) -> None:
@@ -222,7 +224,7 @@ def test_memory_that_runs_out_is_mended_by_smaller_batches(
     folder = create_run(workspace, config)
     command = [sys.executable, "-m", "studio.worker", str(folder.path)]
     environment = {**worker_environment(), "OMP_NUM_THREADS": "1", LIMIT: "2.4"}
-    assert subprocess.Popen(command, env=environment).wait(500) == 0
+    assert popen(command, env=environment).wait(500) == 0
     events, _ = folder.events.read_from()
     shrunk = [event for event in events if isinstance(event, Shrunk)]
     assert shrunk, folder.log.read_text()[-2000:]
