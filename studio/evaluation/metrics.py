@@ -13,12 +13,13 @@ LABELS: dict[str, str] = {
     "field_accuracy": "Field accuracy: share of the reference's fields reproduced exactly; 0 for invalid JSON.",
     "exact_match": "Exact match: share of answers equal to the reference; JSON is compared by value.",
     "token_f1": "Word overlap (F1): how many words answer and reference share, order aside.",
+    "rouge_l": "ROUGE-L: how many words answer and reference share in the same order.",
 }
 
 
 def score(references: list[str], answers: list[str]) -> dict[str, float]:
     """The metrics that suit the references: JSON's own where all are objects, else those of text."""
-    if references and all(isinstance(_parsed(reference), dict) for reference in references):
+    if references and all(isinstance(json_of(reference), dict) for reference in references):
         chosen = (valid_json, field_accuracy, exact_match)
     else:
         chosen = (token_f1, exact_match)
@@ -32,10 +33,10 @@ def exact_match(references: list[str], answers: list[str]) -> float:
     """
 
     def one(reference: str, answer: str) -> float:
-        value = _parsed(reference)
+        value = json_of(reference)
         if value is None:
             return float(reference.strip() == answer.strip())
-        return float(_same(value, _parsed(answer)))
+        return float(_same(value, json_of(answer)))
 
     return _mean(one, references, answers)
 
@@ -46,7 +47,7 @@ def valid_json(references: list[str], answers: list[str]) -> float:
     Strict: a ```json fence or a sentence after the value makes an answer invalid, for the program
     that reads the answers would stumble over it. The references are not looked at.
     """
-    return _mean(lambda _, answer: float(_parsed(answer) is not None), references, answers)
+    return _mean(lambda _, answer: float(json_of(answer) is not None), references, answers)
 
 
 def field_accuracy(references: list[str], answers: list[str]) -> float:
@@ -57,7 +58,7 @@ def field_accuracy(references: list[str], answers: list[str]) -> float:
     """
 
     def one(reference: str, answer: str) -> float:
-        wanted, given = _parsed(reference), _parsed(answer)
+        wanted, given = json_of(reference), json_of(answer)
         if not isinstance(wanted, dict) or not wanted:
             raise ValueError(f"not a JSON object with fields: {reference[:80]}")
         if not isinstance(given, dict):
@@ -83,18 +84,46 @@ def token_f1(references: list[str], answers: list[str]) -> float:
     return _mean(one, references, answers)
 
 
-def _words(text: str) -> list[str]:
-    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
-    return re.sub(r"\b(a|an|the)\b", " ", bare).split()
+def rouge_l(references: list[str], answers: list[str]) -> float:
+    """Mean F1 of the longest common subsequence of words: 2 LCS / (words of one + words of the other).
+
+    Lin 2004, ROUGE: A Package for Automatic Evaluation of Summaries, section 3.1, with beta = 1. Words are those
+    of `token_f1`, and so is what texts without words score.
+    """
+
+    def one(reference: str, answer: str) -> float:
+        wanted, given = _words(reference), _words(answer)
+        if not wanted or not given:
+            return float(wanted == given)
+        return 2 * _in_common(wanted, given) / (len(wanted) + len(given))
+
+    return _mean(one, references, answers)
 
 
-def _parsed(text: str) -> dict[str, Any] | list[Any] | None:
+def _in_common(one: list[str], other: list[str]) -> int:
+    """Length of the longest common subsequence, a bit for each of `one`'s words (Hyyro 2004, figure 2)."""
+    places: dict[str, int] = {}
+    for place, word in enumerate(one):
+        places[word] = places.get(word, 0) | 1 << place
+    ends = (1 << len(one)) - 1  # a 0 where a longer subsequence ends
+    for word in other:
+        found = ends & places.get(word, 0)
+        ends = (ends + found | ends - found) & (1 << len(one)) - 1
+    return len(one) - ends.bit_count()
+
+
+def json_of(text: str) -> dict[str, Any] | list[Any] | None:
     """The JSON object or list a text is; None for anything else, NaN included."""
     try:
         value = json.loads(text.strip(), parse_constant=_refuse)
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, (dict, list)) else None
+
+
+def _words(text: str) -> list[str]:
+    bare = text.lower().translate(str.maketrans("", "", string.punctuation))
+    return re.sub(r"\b(a|an|the)\b", " ", bare).split()
 
 
 def _refuse(constant: str) -> None:
