@@ -1,0 +1,256 @@
+"""Evaluations, in a process that holds one model after the other.
+
+An `Evaluator` asks `python -m studio.evaluator` with {"workspace", "evaluation": name}. The replies are
+{"doing", "done", "total"}, which count requests; what came of them is in the evaluation's folder.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import filelock
+
+from studio.child import Child, Reply, Stopped, Tell, serve, teller
+from studio.data.labels import target
+from studio.errors import RunError
+from studio.evaluate import Asked, Candidate, Contender, Evaluation, How, look_up
+from studio.evaluation.passing import measure
+from studio.evaluation.unseen import Item, named
+from studio.inspector import Progress
+from studio.trained import Awake, identity, load_trained
+from studio.workspace import Workspace
+
+AT_ONCE = 32  # rows of like length, asked together and kept together
+Pulse = Callable[[], None]  # called at each token that is written; may raise to leave
+
+
+class Evaluator:
+    """The parent's side. One request at a time; the child starts at the first one and keeps the last model."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._workspace = workspace
+        self.child = Child(
+            "studio.evaluator",
+            workspace.root / "evaluator.log",
+            "The process that evaluates models ended.",
+            "Go on: what was answered is kept. If it ends again, the model does not fit in memory beside what runs "
+            "now.",
+        )
+
+    def run(self, name: str) -> Iterator[Progress]:
+        """Go on with an evaluation to its end.
+
+        Raises StudioError. Closing the iterator leaves at once; to run it again goes on where it was.
+        """
+        with closing(self.child.ask({"workspace": str(self._workspace.root), "evaluation": name})) as replies:
+            for reply in replies:
+                yield Progress(**{key: reply[key] for key in ("doing", "done", "total")})
+
+    def delete(self, name: str) -> None:
+        """Do away with an evaluation. Raises RunError where there is none, or it is under way."""
+        evaluation = look_up(self._workspace, name)
+        with _alone(evaluation):
+            pass
+        evaluation.binder.delete()
+
+    def close(self) -> None:
+        """Free the model's memory; the next request loads it again."""
+        self.child.close()
+
+
+@contextmanager
+def _alone(evaluation: Evaluation) -> Iterator[None]:
+    """Raises RunError where another process goes on with it, such as a command line beside the page."""
+    try:
+        with filelock.FileLock(evaluation.binder.folder / "lock", timeout=0):
+            yield
+    except filelock.Timeout:
+        raise RunError(
+            "This evaluation is under way already.", remedy="Wait for its end, or leave it where it is."
+        ) from None
+
+
+class Answers(Protocol):
+    """A candidate that is asked rows; None: it cannot read that one."""
+
+    def likely(self, rows: Sequence[Item]) -> list[tuple[float, int] | None]:
+        """(nats, tokens) of each right answer, or of the text that is read."""
+        ...
+
+    def said(self, rows: Sequence[Item]) -> list[str | None]:
+        """The likeliest answer to each."""
+        ...
+
+
+def finish(
+    workspace: Workspace,
+    evaluation: Evaluation,
+    tell: Tell = lambda *_: None,
+    pulse: Pulse = lambda: None,
+    awake: Awake | None = None,
+) -> None:
+    """Go on with an evaluation to its end, in this process. Raises StudioError.
+
+    `tell` and `pulse` may raise to leave; `awake` keeps the model for the next one.
+    """
+    kept = awake or Awake()
+    with _alone(evaluation):
+        for who, contender in enumerate(evaluation.contenders):
+            if not (missing := list(_missing(evaluation, who))):
+                continue
+            chosen = evaluation.settings.candidates[who]
+            _check(workspace, chosen, contender)
+            model = _candidate(workspace, chosen, contender, evaluation.settings.max_new_tokens, tell, pulse, kept)
+            for place, how, rows in missing:
+                tell(f"{_DOING[how]}: {contender.title}", evaluation.done, evaluation.total)
+                evaluation.keep(_asked(model, evaluation.sets[place], who, place, how, rows, pulse))
+            tell(f"Asked {contender.title}", evaluation.done, evaluation.total)
+            del model  # its memory, before the next one comes
+
+
+_DOING = {"likely": "Reading the right answers", "said": "Writing answers", "ran": "Running programs"}
+
+
+def _missing(evaluation: Evaluation, who: int) -> Iterator[tuple[int, How, list[int]]]:
+    """(place of a set, what to do, places of rows): those of like length together, so that little is padded."""
+    for place, part in enumerate(evaluation.sets):
+        order = sorted(range(len(part.rows)), key=lambda row: _length(part.rows[row]))
+        for how in evaluation.wanted(part):
+            known = getattr(part, how).get(who, {})
+            for at in range(0, len(order), AT_ONCE):
+                if rows := [row for row in order[at : at + AT_ONCE] if row not in known]:
+                    yield place, how, rows
+
+
+def _length(row: Item) -> int:
+    return sum(len(each["content"]) for each in row.asked) or len(row.right)
+
+
+def _asked(
+    model: Answers, part: Asked, who: int, place: int, how: How, rows: list[int], pulse: Pulse
+) -> dict[str, Any]:
+    """A line of steps."""
+    items = [part.rows[row] for row in rows]
+    if how == "said":
+        found: list[list[Any]] = [[row, text] for row, text in zip(rows, model.said(items), strict=True)]
+    elif how == "ran":
+        tasks = [each.task for each in items if each.task]  # all: that is what makes a set one of code
+        ran = measure(tasks, [[part.said[who][row] or ""] for row in rows], lambda *_: pulse()).outcomes
+        found = [[row, each.why, each.detail] for row, (each,) in zip(rows, ran, strict=True)]
+    else:
+        found = [[row, *(each or (None, 0))] for row, each in zip(rows, model.likely(items), strict=True)]
+    return {how: who, "set": place, "rows": found}
+
+
+def _check(workspace: Workspace, candidate: Candidate, contender: Contender) -> None:
+    """Raise RunError where the run has learnt more since it was first asked."""
+    if identity(workspace, candidate.model, candidate.run, tuned=candidate.tuned) != contender.identity:
+        raise RunError(
+            f"{contender.title} was trained on since this evaluation began.", remedy="Begin a new evaluation."
+        )
+
+
+def _candidate(
+    workspace: Workspace,
+    candidate: Candidate,
+    contender: Contender,
+    max_new_tokens: int,
+    tell: Tell,
+    pulse: Pulse,
+    awake: Awake,
+) -> Answers:
+    if contender.head:
+        awake.model, awake.tokenizer, awake.who = None, None, ""  # the old model's memory first
+        trained = load_trained(workspace.run(candidate.run), workspace, lambda doing: tell(doing, 0, 0))
+        return _Labeller(trained, contender.head, pulse)
+    awake.load(workspace, candidate.model, candidate.run, tell, tuned=candidate.tuned)
+    return _Writer(awake.model, awake.tokenizer, max_new_tokens, pulse)
+
+
+class _Writer:
+    """A model that writes text."""
+
+    def __init__(self, model: Any, tokenizer: Any, max_new_tokens: int, pulse: Pulse) -> None:
+        from studio.speaker import ModelSpeaker
+
+        self._speaker, self._longest, self._pulse = ModelSpeaker(model, tokenizer, pulse), max_new_tokens, pulse
+
+    def likely(self, rows: Sequence[Item]) -> list[tuple[float, int] | None]:
+        from studio.evaluation.likelihood import read_texts
+
+        if not rows[0].asked:
+            texts = [each.right for each in rows]
+            return [*read_texts(self._speaker.model, self._speaker.tokenizer, texts, self._pulse)]
+        found = self._speaker.likely([each.asked for each in rows], [each.right for each in rows])
+        return [(each.nats, each.tokens) if each else None for each in found]
+
+    def said(self, rows: Sequence[Item]) -> list[str | None]:
+        found = self._speaker.answers([each.asked for each in rows], self._longest)
+        return [each.text if each else None for each in found]
+
+
+class _Labeller:
+    """A model with a head that names labels, or a number; its answer is their names, and one token long."""
+
+    def __init__(self, trained: Any, head: str, pulse: Pulse) -> None:
+        self._trained, self._pulse = trained, pulse
+        self._head = next(each for each in trained.model.specs if each.name == head)
+
+    def _predicted(self, rows: Sequence[Item]) -> list[Any]:
+        """What the head says of each row; see `studio.models.heads.predict`."""
+        from studio.models.heads import predict
+
+        self._pulse()
+        texts, most = [each.asked[-1]["content"] for each in rows], self._trained.config.objective.max_length
+        return [each[self._head.name] for each in predict(self._trained.model, self._trained.tokenizer, texts, most)]
+
+    def likely(self, rows: Sequence[Item]) -> list[tuple[float, int] | None]:
+        """Of a class its cross-entropy; None: the head does not know it. Several labels, or a number, have none."""
+        found: list[tuple[float, int] | None] = []
+        for row, each in zip(rows, self._predicted(rows), strict=True):
+            known = target(self._head, row.right, "")
+            share = dict(each)[self._head.labels[int(known[0])]] if known else None
+            found.append(None if share is None else (-math.log(max(share, 1e-12)), 1))
+        return found
+
+    def said(self, rows: Sequence[Item]) -> list[str | None]:
+        found = self._predicted(rows)
+        if self._head.kind == "number":
+            return [f"{value:.6g}" for value in found]
+        if self._head.kind == "labels":
+            return [named(label for label, share in each if share > 0.5) for each in found]
+        return [each[0][0] for each in found]
+
+
+# -- in the process ------------------------------------------------------------------------------------
+
+
+class _Evaluations:
+    """One after the other, with the model that was asked last."""
+
+    def __init__(self) -> None:
+        self._awake = Awake()
+
+    def answer(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
+        def pulse() -> None:
+            if stop():
+                raise Stopped
+
+        workspace = Workspace(Path(request["workspace"]))
+        evaluation = look_up(workspace, request["evaluation"])
+        finish(workspace, evaluation, teller(reply, stop), pulse, self._awake)
+
+
+def main() -> None:
+    """Answer until nobody asks any more."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    serve(_Evaluations().answer)
+
+
+if __name__ == "__main__":
+    main()
