@@ -52,6 +52,8 @@ function drawEmpty() {
   const parts = [...wanted.slice(0, 1), find("advice"), find("along"), ...wanted.slice(1)];
   // Where nothing moves, what a person holds is not taken out of the page and put back.
   if (parts.length !== box.children.length || parts.some((part, at) => box.children[at] !== part)) box.replaceChildren(...parts);
+  find("glossary").replaceChildren(...charts.filter((chart) => chart.about)
+    .flatMap((chart) => [make("dt", "", chart.title), make("dd", "", chart.about)]));
   charts.forEach((chart, at) => {
     const traces = chart.lines.map((line) => ({
       x: [], y: [], type: "scatter", mode: line.dots ? "lines+markers" : "lines", name: plain(line.name), opacity: line.opacity,
@@ -63,10 +65,10 @@ function drawEmpty() {
   });
 }
 
-// The exponential moving average: `memory.ema` is where it stands.
-function smoothed(memory, values) {
-  const kept = view.smooth ?? suggested(memory.steps);
-  return values.map((value) => (memory.ema = memory.ema === undefined ? value : kept * memory.ema + (1 - kept) * value));
+// The exponential moving average: `memory.ema` is where each metric's stands.
+function smoothed(memory, metric, values) {
+  const kept = view.smooth ?? suggested(memory.steps), ema = memory.ema;
+  return values.map((value) => (ema[metric] = ema[metric] === undefined ? value : kept * ema[metric] + (1 - kept) * value));
 }
 
 const suggested = (steps) => Math.max(0, Math.min(0.9, 1 - 12 / (steps || 1))); // a short run must not lag behind itself
@@ -78,7 +80,7 @@ function extend(curves, memory) {
       const found = curves[line.metric];
       if (!found || !found[0].length) return;
       xs.push(found[0]);
-      ys.push(line.smooth ? smoothed(memory, found[1]) : found[1]);
+      ys.push(line.smooth ? smoothed(memory, line.metric, found[1]) : found[1]);
       indices.push(index);
     });
     if (indices.length) Plotly.extendTraces(find(chart.key), { x: xs, y: ys }, indices);
@@ -88,7 +90,7 @@ function extend(curves, memory) {
 const crowded = () => charts.some((chart) => (find(chart.key)?.data || []).some((trace) => trace.x.length > MOST_POINTS));
 
 // How the loss is drawn: a person's choice, remembered by the browser.
-let memory = {};
+let memory = { ema: {} };
 
 function showView() {
   find("log").checked = view.log;
@@ -98,14 +100,16 @@ function showView() {
 function changeView(change) {
   view = { ...view, ...change };
   try { localStorage.setItem(REMEMBERED, JSON.stringify(view)); } catch { /* it is only not remembered */ }
-  const plot = find("loss"), lines = charts.find((chart) => chart.key === "loss")?.lines || [];
+  const plot = find("loss");
   if (!plot?.data) return;
-  lines.forEach((line, index) => {
-    if (!line.smooth) return;
-    memory.ema = undefined;
-    const source = lines.findIndex((each) => each.metric === line.metric && !each.smooth);
-    Plotly.restyle(plot, { y: [smoothed(memory, plot.data[source].y)] }, [index]);
-  });
+  for (const { key, lines } of charts) {
+    lines.forEach((line, index) => {
+      if (!line.smooth) return;
+      delete memory.ema[line.metric];
+      const source = lines.findIndex((each) => each.metric === line.metric && !each.smooth);
+      Plotly.restyle(find(key), { y: [smoothed(memory, line.metric, find(key).data[source].y)] }, [index]);
+    });
+  }
   if ("log" in change) Plotly.relayout(plot, { "yaxis.type": view.log ? "log" : "linear", "yaxis.autorange": true });
 }
 
@@ -236,7 +240,8 @@ function showTiles(state) {
     ["Tokens/s", number(state.metrics.tokens_per_second, 0)],
     ["Memory", state.metrics.memory == null ? "–" : `${number(state.metrics.memory, 2)} GB`],
     ["Train loss", number(state.metrics.loss, 3)],
-    ["Held-out loss", number(state.last_eval?.eval_loss, 3)],
+    state.last_eval?.eval_reward == null ? ["Held-out loss", number(state.last_eval?.eval_loss, 3)]
+      : ["Held-out reward", number(state.last_eval.eval_reward, 3)],
     ...(state.last_eval?.eval_f1 == null ? [] : [["Held-out F1", percent(state.last_eval.eval_f1)]]),
   ];
   find("tiles").replaceChildren(...tiles.map(([label, value]) => {
@@ -326,13 +331,12 @@ function look(id) {
   along = { prompts: [], samples: [], at: null };
   if (!id) return;
   showAlong();
-  let since = 0, drawn = "";
+  let since = 0, kinds = 0;
   follow(() => `runs/${encodeURIComponent(id)}?since=${since}&sampled=${along.samples.length}`, (state, ok) => {
     if (!ok) { find("phase").textContent = "This run is gone."; return false; }
-    const wanted = JSON.stringify(state.charts);
-    if (drawn !== wanted && since) { drawn = wanted; since = 0; return true; } // other charts: all of it, from the start
-    if (drawn !== wanted || since === 0 || state.next < since) {
-      charts = state.charts; drawn = wanted; memory = { steps: state.total_steps };
+    if (state.kinds !== kinds && !state.charts) { since = 0; return true; } // other charts: all of it, from the start
+    if (state.charts) {
+      charts = state.charts; kinds = state.kinds; memory = { steps: state.total_steps, ema: {} };
       drawEmpty();
       showView();
     }

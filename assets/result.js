@@ -1,4 +1,5 @@
-// What came of a run, as elements; live.js, which follows in the same script, puts them into its panel.
+// What came of a run, as elements; live.js, which follows in the same script, puts them into its panel. Stands behind
+// confusion.js.
 function outcome(result) {
   const parts = [make("h3", "", "Was it worth it?")];
   for (const each of result.headlines) {
@@ -7,6 +8,7 @@ function outcome(result) {
     parts.push(p);
   }
   if (result.answers) parts.push(...answered(result.answers));
+  if (result.preferences) parts.push(...preferred(result.preferences));
   for (const head of result.heads) parts.push(...labelled(head));
   if (result.examples.length) parts.push(...labelledRows(result.examples, result.heads.length > 1));
   return parts;
@@ -43,6 +45,61 @@ function labelledRows(examples, several) {
   return [make("p", "", "Held-out rows, wrong ones first:"), ...fewFirst(rows, 4, (some) => table("answers", columns, some, right))];
 }
 
+// How a reward model tells the better of two answers: two pictures, each with a sentence on what it shows.
+function preferred(found) {
+  const box = make("div", "pictures");
+  box.append(picture(margins(found), found.margins_say), picture(calibration(found.calibration), found.calibration_says));
+  return [make("p", "headline", found.sentence), box];
+}
+
+function picture(svg, caption) {
+  const figure = make("figure");
+  figure.append(svg, make("figcaption", "", caption));
+  return figure;
+}
+
+const WIDE = 340, HIGH = 190, LEFT = 46, BASE = 158, TOP = 12; // of a picture, in its own units
+
+function drawn(tag, attributes, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, value);
+  node.append(...children);
+  return node;
+}
+
+function frame(label, below, ...children) {
+  const ends = drawn("line", { class: "axis", x1: LEFT, x2: WIDE - 6, y1: BASE, y2: BASE });
+  const name = drawn("text", { x: (LEFT + WIDE) / 2, y: HIGH - 4, "text-anchor": "middle" }, below);
+  return drawn("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, role: "img", "aria-label": label }, ends, name, ...children);
+}
+
+const tick = (x, y, anchor, text) => drawn("text", { x, y, "text-anchor": anchor }, text);
+
+function margins({ edges, counts }) {
+  const most = Math.max(...counts), first = edges[0], span = edges.at(-1) - first;
+  const x = (value) => LEFT + ((WIDE - 6 - LEFT) * (value - first)) / span;
+  const bars = counts.map((count, i) => {
+    const height = ((BASE - TOP) * count) / most;
+    const size = { x: x(edges[i]) + 0.5, y: BASE - height, width: Math.max(1, x(edges[i + 1]) - x(edges[i]) - 1), height };
+    const said = `${count} pairs from ${round(edges[i], 2)} to ${round(edges[i + 1], 2)}`;
+    return drawn("rect", { class: edges[i] < 0 ? "wrong" : "right", ...size }, drawn("title", {}, said));
+  });
+  const zero = drawn("line", { class: "zero", x1: x(0), x2: x(0), y1: TOP, y2: BASE });
+  const marks = [[first, "start"], [edges.at(-1), "end"], [0, "middle"]].filter(([value], i) => i === 2 || Math.abs(value) > 0.15 * span);
+  return frame("Margins of held-out pairs", "margin: reward of the chosen less the rejected", zero, ...bars,
+    ...marks.map(([value, anchor]) => tick(x(value), BASE + 13, anchor, round(value, 2))), tick(LEFT - 4, TOP + 8, "end", number(most, 0)));
+}
+
+function calibration(points) {
+  const x = (sure) => LEFT + (WIDE - 20 - LEFT) * (sure - 0.5) * 2, y = (right) => BASE - (BASE - TOP) * right;
+  const most = Math.max(...points.map((each) => each.rows));
+  const ideal = drawn("line", { class: "zero", x1: x(0.5), y1: y(0.5), x2: x(1), y2: y(1) });
+  const dots = points.map(({ sure, right, rows }) => drawn("circle", { class: "right", cx: x(sure), cy: y(right), r: 3 + 7 * Math.sqrt(rows / most) },
+    drawn("title", {}, `Where it claims ${percent(sure)}, ${percent(right)} of ${rows} pairs are right`)));
+  return frame("Calibration on held-out pairs", "how sure it is", ideal, ...dots, tick(x(0.5), BASE + 13, "start", "50 %"), tick(x(1), BASE + 13, "end", "100 %"),
+    ...[0, 0.5, 1].map((share) => tick(LEFT - 4, y(share) + 4, "end", percent(share))));
+}
+
 // One metric of two sides, one above the other.
 function bars({ label, help, values, share }) {
   const row = make("div", "bars");
@@ -60,35 +117,6 @@ function bars({ label, help, values, share }) {
     row.append(line);
   }
   return row;
-}
-
-// Rows are right labels, columns predicted ones. Colour is the share of the row: green where right, red where not.
-function confusion(labels, counts) {
-  const grid = make("table", "confusion");
-  grid.createCaption().textContent = "How many held-out rows with the label on the left were given the label above";
-  const head = grid.createTHead().insertRow();
-  head.append(make("td", "corner", "right \\ predicted"), ...labels.map((label) => scoped(label, "col")));
-  const body = grid.createTBody();
-  counts.forEach((row, at) => {
-    const line = body.insertRow();
-    line.append(scoped(labels[at], "row"));
-    const total = row.reduce((sum, count) => sum + count, 0);
-    row.forEach((count, column) => {
-      const share = total ? count / total : 0;
-      const cell = make("td", column === at ? "hit" : "miss");
-      cell.style.setProperty("--share", `${Math.round(85 * share)}%`);
-      cell.append(make("strong", "", number(count, 0)), make("span", "share", total ? percent(share) : ""));
-      line.append(cell);
-    });
-  });
-  const box = scrolling(grid);
-  return labels.length > 12 ? folded("Which labels are mistaken for which", box) : box;
-}
-
-function scoped(text, scope) {
-  const cell = make("th", "", text);
-  cell.scope = scope;
-  return cell;
 }
 
 function terms(vocabulary) {
@@ -111,18 +139,6 @@ function table(className, columns, rows, right = () => false) {
     }
   }
   return scrolling(made);
-}
-
-function scrolling(content) {
-  const box = make("div", "scroll");
-  box.append(content);
-  return box;
-}
-
-function folded(title, content) {
-  const box = make("details");
-  box.append(make("summary", "", title), content);
-  return box;
 }
 
 function fewFirst(rows, most, shown) {

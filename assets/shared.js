@@ -34,13 +34,15 @@ const address = (rest) => `${window.gradio_config?.root || ""}/studio/${rest}`;
 
 // Asks again and again as long as there is something to wait for; a new value ends the loop of the one before.
 // What `show` returns says whether to ask at once. `root`, the script's own, is marked while the studio is away.
+const UNSEEN_MS = 200; // soon after a person comes back it goes on
 let generation = 0;
 async function follow(rest, show, wait) {
   const mine = ++generation;
   let pause = wait;
   while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
   while (mine === generation && element.isConnected) {
-    if (!document.hidden) {
+    const seen = !document.hidden && element.checkVisibility(); // where nobody looks, nothing is asked for
+    if (seen) {
       try {
         const answer = await fetch(address(rest()));
         const found = await answer.json();
@@ -54,6 +56,6 @@ async function follow(rest, show, wait) {
         root.classList.add("offline"); // the server is away; the runs are not, and we ask again
       }
     }
-    await new Promise((done) => setTimeout(done, pause));
+    await new Promise((done) => setTimeout(done, seen ? pause : UNSEEN_MS));
   }
 }

@@ -144,6 +144,8 @@ def advise(state: State, points: Sequence[Point]) -> list[Advice]:
         config = RunConfig.parse(state.config).settled()
     except ConfigError:
         return []
+    if config.objective.rewarded:  # a policy's loss swings around 0, whatever it learns
+        return []
     seen = _Seen(state, config, points)
     return [advice for rule in RULES if (advice := rule(seen))]
 

@@ -39,6 +39,9 @@ MAIN_SCORES = {
 }
 
 
+_REWARDED = "Where rewards are learnt from: minus the reward."
+
+
 @dataclass(frozen=True)
 class Column:
     """One column of the table, in words."""
@@ -68,8 +71,14 @@ COLUMNS = (
         "s",
         "low",
     ),
-    Column("base_loss", "Base loss", "Held-out loss before the first step.", "nats"),
-    Column("loss", "Final loss", "Held-out loss of what is saved, on rows never trained on.", "nats", "low"),
+    Column("base_loss", "Base loss", f"Held-out loss before the first step. {_REWARDED}", "nats"),
+    Column(
+        "loss",
+        "Final loss",
+        f"Held-out loss of what is saved, on rows never trained on. {_REWARDED}",
+        "nats",
+        "low",
+    ),
     Column(
         "best_loss",
         "Best loss",

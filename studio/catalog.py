@@ -75,6 +75,29 @@ class Chosen:
         return entries[name].parse(settings, what)
 
 
+class Several(Chosen):
+    """Annotates a config field that holds `{KEY: {**settings}, ...}` of a catalog: each entry at most once."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        told = core_schema.plain_serializer_function_ser_schema(
+            lambda entries: {key: entry.model_dump(mode="json") for key, entry in entries.items()}
+        )
+        return core_schema.no_info_plain_validator_function(self.parse_all, serialization=told)
+
+    def parse_all(self, value: Any) -> dict[str, Entry]:
+        """Raises ConfigError, as `parse` does."""
+        named = {str(key): {} for key in value} if isinstance(value, list) else value
+        what = self.base.__name__.lower()
+        if not isinstance(named, dict) or not all(
+            isinstance(each, (dict, self.base, type(None))) for each in named.values()
+        ):
+            raise ConfigError(f"{value!r} is no list of {what}s.", remedy=f"Write '{what}s: {{NAME: {{}}}}'.")
+        return {
+            str(key): each if isinstance(each, self.base) else self.parse({**(each or {}), "name": key})
+            for key, each in named.items()
+        }
+
+
 def plain(entry: Entry) -> dict[str, Any]:
     """An entry as a config file holds it; `Chosen.parse` reads it back."""
     return {"name": key_of(entry), **entry.model_dump(mode="json")}

@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from studio.errors import DatasetError, ModelError, StudioError, explain
 from studio.launch import worker_environment
 
 IDLE_SECONDS = 900.0  # after which a child gives its memory back
+_EVERY = 0.3  # seconds between two words on how far the same thing is
 
 _CLOSED = ("This was ended to free its memory.", "Ask again; what it takes is then loaded anew.")
 _KINDS: dict[str, type[StudioError]] = {"DatasetError": DatasetError}
@@ -152,6 +154,28 @@ class Reply(Protocol):
     def __call__(self, **values: Any) -> None: ...
 
 
+class Stopped(Exception):
+    """Nobody waits for the answer any more."""
+
+
+Tell = Callable[[str, float, float], None]  # (what is being done, done, total); raises Stopped
+
+
+def teller(reply: Reply, stop: Callable[[], bool]) -> Tell:
+    """Sends {"doing", "done", "total"}: each new thing at once, of the same thing a few words a second."""
+    said, when = "", 0.0
+
+    def tell(doing: str, done: float, total: float) -> None:
+        nonlocal said, when
+        if stop():
+            raise Stopped
+        if doing != said or time.monotonic() > when + _EVERY:
+            said, when = doing, time.monotonic()
+            reply(doing=doing, done=done, total=total)
+
+    return tell
+
+
 Answer = Callable[[dict[str, Any], Reply, Callable[[], bool]], None]  # (request, reply, whether to stop)
 
 
@@ -165,7 +189,8 @@ def serve(answer: Answer, idle_seconds: float = IDLE_SECONDS) -> None:
         asked = request["id"]
         reply = _replier(replies, asked)
         try:
-            answer(request, reply, lambda asked=asked: inbox.stopped(asked))
+            with contextlib.suppress(Stopped):
+                answer(request, reply, lambda asked=asked: inbox.stopped(asked))
             reply(ended=True)
         except BaseException as error:
             traceback.print_exc()

@@ -41,6 +41,10 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
             return train(options.config, workspace, resume=options.resume, cloud=cloud)
         if options.command == "rehearse":
             return rehearse(options, workspace)
+        if options.command in ("prompts", "worth"):
+            return _prompts(options, workspace)
+        if options.command in ("bench", "evaluate", "card"):
+            return _judge(options, workspace)
         if options.command == "check":
             return check(options.file, workspace, as_json=as_json)
         if options.command == "doctor":
@@ -78,7 +82,8 @@ def _parser() -> argparse.ArgumentParser:
         help="spare the 0.4 GB of a process that waits for the next run; it then starts some seconds later",
     )
     _workspace_option(parser, default_root())
-    commands = parser.add_subparsers(dest="command", metavar="{train,rehearse,check,doctor}")
+    known = "{train,rehearse,prompts,worth,bench,evaluate,card,check,doctor}"
+    commands = parser.add_subparsers(dest="command", metavar=known)
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
     run.add_argument("--resume", action="store_true", help="go on with its newest run that has not come to its end")
@@ -89,12 +94,30 @@ def _parser() -> argparse.ArgumentParser:
     trial.add_argument("config", type=Path, metavar="CONFIG.yaml")
     trial.add_argument("--use-machine", action="store_true", help="find the batch that suits this machine instead")
     trial.add_argument("--larger", action="store_true", help="with it: an update may see another number of rows")
-    trial.add_argument("--json", action="store_true", help="print one JSON object")
+    search = commands.add_parser("prompts", help="look for a better prompt as a YAML config says")
+    search.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    search.add_argument(
+        "--resume", action="store_true", help="go on with its newest search that has not come to its end"
+    )
+    judged = commands.add_parser("worth", help="say whether a run was worth it, beside what prompts do without it")
+    judged.add_argument("run", metavar="RUN", help="a run's folder or its name")
+    judged.add_argument("--again", action="store_true", help="measure anew what was measured before")
+    speed = commands.add_parser("bench", help="measure how fast, how good and at what memory models answer")
+    speed.add_argument("config", type=Path, metavar="CONFIG.yaml")
+    speed.add_argument("--resume", action="store_true", help="go on with its newest one that has not come to its end")
+    speed.add_argument("--against", default="", metavar="BENCHMARK", help="an earlier one, shown beside it")
+    asked = commands.add_parser("evaluate", help="hold models against one another on rows that none was trained on")
+    asked.add_argument("what", metavar="CONFIG.yaml|RUN", help="a YAML config, or a run: it and what it began with")
+    asked.add_argument("--resume", action="store_true", help="go on with its newest evaluation that was left")
+    about = commands.add_parser("card", help="say what a model is made of and what it costs")
+    about.add_argument("what", metavar="MODEL|RUN", help="as a config names it, or a run's folder or its name")
+    about.add_argument("--measure", action="store_true", help="its forward pass, too; nothing may train meanwhile")
     data = commands.add_parser("check", help="say how a data set reads and what is wrong with it")
     data.add_argument("file", metavar="FILE", help="a file, a folder of source code, or a data set's name")
-    data.add_argument("--json", action="store_true", help="print one JSON object")
     health = commands.add_parser("doctor", help="say what this machine can do")
-    for command in (run, trial, data, health):
+    for command in (trial, judged, speed, asked, about, data):
+        command.add_argument("--json", action="store_true", help="print one JSON object")
+    for command in (run, trial, search, judged, speed, asked, about, data, health):
         _workspace_option(command, argparse.SUPPRESS)
     return parser
 
@@ -262,6 +285,32 @@ def rehearse(options: argparse.Namespace, workspace: Workspace) -> int:
                 found = reply
     assert found is not None  # nobody else can cancel it
     _say(json.dumps(asdict(found)) if options.json else found.sentence())
+    return 0
+
+
+def _prompts(options: argparse.Namespace, workspace: Workspace) -> int:
+    """Look for a better prompt, or say what a run was worth beside one."""
+    from studio import cli_prompts
+
+    if options.command == "prompts":
+        cli_prompts.search(options.config, workspace, _say, _told, resume=options.resume)
+    else:
+        name = Path(options.run).name
+        cli_prompts.worth(name, workspace, _say, _told, again=options.again, as_json=options.json)
+    return 0
+
+
+def _judge(options: argparse.Namespace, workspace: Workspace) -> int:
+    """Say how fast models are, how good they are, or what one is made of."""
+    from studio import cli_bench, cli_card, cli_evaluate
+
+    to, as_json = (workspace, _say, _told), options.json
+    if options.command == "bench":
+        cli_bench.bench(options.config, *to, resume=options.resume, against=options.against, as_json=as_json)
+    elif options.command == "evaluate":
+        cli_evaluate.evaluate(options.what, *to, resume=options.resume, as_json=as_json)
+    else:
+        cli_card.card(options.what, *to, measure=options.measure, as_json=as_json)
     return 0
 
 

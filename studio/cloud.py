@@ -57,7 +57,7 @@ LEAST = 60  # seconds that a job is worth beginning for
 
 _NEEDED = (  # by a worker; the job gets the versions that are installed here
     "torch", "transformers", "accelerate", "peft", "bitsandbytes", "gguf", "safetensors", "huggingface-hub", "pyarrow",
-    "duckdb", "rensa", "py3langid", "pydantic", "pyyaml", "nvidia-ml-py", "psutil", "filelock",
+    "duckdb", "rensa", "py3langid", "pydantic", "pyyaml", "regex", "nvidia-ml-py", "psutil", "filelock",
 )  # fmt: skip
 
 
@@ -124,6 +124,12 @@ def check_cloud(config: RunConfig) -> None:
         )
     if config.trackers.chosen():
         raise ConfigError("Trackers do not reach the cloud.", remedy="Switch them off under 'Trackers'.")
+    for reward in config.rewards.values():
+        if reward.runs_of:
+            raise ConfigError(
+                f"The reward '{reward.title}' is given by another run, which is not sent.",
+                remedy="Train on this machine, or leave it out.",
+            )
 
 
 def cancel(folder: RunFolder) -> None:

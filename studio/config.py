@@ -12,12 +12,14 @@ from pydantic import Field
 import studio.methods
 import studio.objectives
 import studio.penalties
-from studio.catalog import Chosen, key_of
+import studio.rewards
+from studio.catalog import Chosen, Several, key_of
 from studio.data.templates import Mapping
 from studio.errors import ConfigError
 from studio.methods import Method
 from studio.objectives import Objective
 from studio.penalties import Penalty
+from studio.rewards import Reward
 from studio.settings import Settings, setting
 from studio.trackers import TrackerSettings
 from studio.training.settings import TrainingSettings
@@ -157,6 +159,7 @@ class RunConfig(Settings):
     training: TrainingSettings = TrainingSettings()
     old: OldDataSettings = OldDataSettings()
     penalty: Annotated[Penalty, Chosen(studio.penalties, Penalty)] = _key("none")
+    rewards: Annotated[dict[str, Reward], Several(studio.rewards, Reward)] = Field(default_factory=dict)
     vocabulary: VocabularySettings = VocabularySettings()
     trackers: TrackerSettings = TrackerSettings()
     comparison: str = Field(default="", max_length=64)  # runs with the same one are compared side by side
@@ -215,6 +218,11 @@ def _without_defaults(values: dict[str, Any]) -> dict[str, Any]:
 
 def read_config(path: Path) -> RunConfig:
     """A RunConfig from a YAML or JSON file. Raises ConfigError."""
+    return RunConfig.parse(read_settings(path))
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """What a YAML or JSON file holds, as plain values. Raises ConfigError."""
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -229,4 +237,4 @@ def read_config(path: Path) -> RunConfig:
         raise ConfigError(f"{path} holds a date that is none.", remedy="Put quotes around it.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings.", remedy="Write 'key: value' lines; the README shows one.")
-    return RunConfig.parse(values)
+    return values

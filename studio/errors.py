@@ -33,6 +33,10 @@ class RunError(StudioError):
     """A run cannot be started, found or continued."""
 
 
+class RewardError(StudioError):
+    """A reward cannot score the answers it is given."""
+
+
 class Diverged(RunError):
     """Training has left the numbers: a loss or a gradient is none any more, or grew out of all bounds."""
 
@@ -62,6 +66,11 @@ def explain(error: BaseException) -> StudioError:
         return RunError(
             f"{error.filename or 'A file'} cannot be read or written: permission denied.",
             remedy="Change its permissions, or choose another folder with --workspace.",
+        )
+    if getattr(error, "errno", None) == errno.EROFS:
+        return RunError(
+            f"{getattr(error, 'filename', None) or 'A file'} cannot be written: its disk is read-only.",
+            remedy="Make it writable, or choose another folder with --workspace.",
         )
     if ran_out_of_memory(error):
         return RunError(

@@ -149,6 +149,20 @@ class LabelsScored(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class PreferencesScored(Event):
+    """The reward model scored the held-out pairs; a margin is the chosen answer's reward less the rejected one's."""
+
+    rows: int  # pairs
+    accuracy: float  # share of them whose margin is above 0; a tie is half of one
+    low: float  # its 95 % interval
+    high: float
+    edges: list[float]  # of the histogram's bars, one more than these
+    counts: list[int]  # of pairs whose margin lies in each bar
+    calibration: list[dict[str, float]]  # "sure": mean claim to be right, 0.5 to 1, "right": share that is, "rows"
+    calibration_error: float  # mean of how far the two are apart
+
+
+@dataclass(frozen=True, kw_only=True)
 class VocabularyExtended(Event):
     """Terms of the data became tokens of their own."""
 

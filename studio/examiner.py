@@ -14,7 +14,7 @@ from typing import Any
 
 import studio.data.checks
 from studio.catalog import Chosen, plain
-from studio.child import Child, Reply, serve
+from studio.child import Child, Reply, Stopped, serve
 from studio.data.checks import Check, Finding, Hit, Row, examine
 from studio.data.edited import Edited, edited_rows, sendable
 from studio.data.templates import Mapping
@@ -73,10 +73,6 @@ def _finding(values: dict[str, Any]) -> Finding:
 # -- in the process ---------------------------------------------------------------------------------
 
 
-class _Stopped(Exception):
-    """Nobody waits for the answer any more."""
-
-
 def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
     mapping = Mapping.parse(request["mapping"])
     chosen = Chosen(studio.data.checks, Check)
@@ -87,16 +83,13 @@ def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> 
 
     def progress(done: int) -> None:
         if stop():
-            raise _Stopped
+            raise Stopped
         reply(done=done, total=total)
 
-    try:
-        findings = examine(rows, mapping, checks, progress)  # pyright: ignore[reportArgumentType]
-        if request["held_out"]:
-            other, read_as = request["held_out"]
-            findings += _leaks(edited_rows(file, edited, columns)[1], mapping, Path(other), Mapping.parse(read_as))
-    except _Stopped:
-        return
+    findings = examine(rows, mapping, checks, progress)  # pyright: ignore[reportArgumentType]
+    if request["held_out"]:
+        other, read_as = request["held_out"]
+        findings += _leaks(edited_rows(file, edited, columns)[1], mapping, Path(other), Mapping.parse(read_as))
     reply(findings=[asdict(finding) for finding in findings])
 
 

@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from studio.child import Child, Reply, serve
+from studio.child import Child, Reply, Stopped, serve
 from studio.data.edited import edited_rows, sendable
 from studio.data.lengths import Histogram, Lengths, Summary
 from studio.data.seen import Piece, Seen, see, warnings
@@ -161,10 +161,6 @@ def _summary(values: dict[str, Any]) -> Summary:
 # -- the child --------------------------------------------------------------------------------------
 
 
-class _Stopped(Exception):
-    """Nobody waits for the answer any more."""
-
-
 class _HubLeftAlone(HuggingFaceHub):
     """Knows what was fetched earlier, and asks the network nothing."""
 
@@ -178,15 +174,12 @@ class _HubLeftAlone(HuggingFaceHub):
 def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
     def progress(doing: str, done: float, total: float) -> None:
         if stop():
-            raise _Stopped
+            raise Stopped
         reply(doing=doing, done=done, total=total)
 
-    try:
-        mapping = Mapping.parse(request["mapping"])
-        tokenizer = _prepared(request, mapping, progress)
-        reply(result=_ANSWERS[request["what"]](request, mapping, tokenizer, progress))
-    except _Stopped:
-        return
+    mapping = Mapping.parse(request["mapping"])
+    tokenizer = _prepared(request, mapping, progress)
+    reply(result=_ANSWERS[request["what"]](request, mapping, tokenizer, progress))
 
 
 def _see(request: dict[str, Any], mapping: Mapping, tokenizer: Any, _: Any) -> dict[str, Any]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
+from studio.catalog import key_of
 from studio.config import RunConfig
 from studio.data.guess import tokens_of
 from studio.data.library import Opened, open_source
+from studio.errors import ConfigError
 from studio.estimate import Batch, Needs, adapter_bytes, disk_bytes, needs
 from studio.fitting import Fit, make_fit
 from studio.models.catalog import structure_of
@@ -38,7 +41,7 @@ class Rows:
 
     def batch(self, config: RunConfig) -> Batch:
         """The longest rows together, old ones among them."""
-        rows, cut_off = config.training.per_device_train_batch_size, config.objective.max_length
+        rows, cut_off = config.training.per_device_train_batch_size, config.objective.row_length()
         if self.packed or self.replays_blocks:
             return Batch(rows, rows * cut_off, cut_off)
         lengths = [*self.lengths.tolist(), *self.replayed.tolist()]
@@ -59,7 +62,7 @@ class Rows:
 
     def _mean(self, lengths: np.ndarray, config: RunConfig, whole: bool = False) -> float:
         """Tokens of a row."""
-        kept = lengths if whole else lengths.clip(max=config.objective.max_length)
+        kept = lengths if whole else lengths.clip(max=config.objective.row_length())
         return float(kept.mean()) if len(kept) else 0.0
 
 
@@ -141,12 +144,12 @@ def _replayed(config: RunConfig, vocabulary: int, workspace: Workspace) -> tuple
 
 
 def _counted(config: RunConfig, opened: Opened, states: Sequence[State]) -> float | None:
-    """Tokens a row, from a run that read the same rows with the same model and cut none off."""
+    """Tokens a row, from a run that read the same rows in the same way with the same model and cut none off."""
     if config.objective.packs(opened.mapping):
         return None
-    for state in states:
+    for state in _alike(config, states):
         data, source = state.data, state.config.get("dataset", {})
-        same = state.config.get("model") == config.model and source.get("version") == opened.version
+        same = source.get("version") == opened.version
         same = same and source.get("source") in (config.dataset.source, str(opened.path))
         same = same and not state.config.get("old", {}).get("replay_share")  # its count holds old rows, too
         if same and data and data.train_rows and not data.truncated_rows and not data.skipped_rows:
@@ -155,15 +158,35 @@ def _counted(config: RunConfig, opened: Opened, states: Sequence[State]) -> floa
 
 
 def _seconds(config: RunConfig, rows: Rows, blocks: int, steps: int, states: Sequence[State]) -> float | None:
-    """By the tokens a second of the last run with the same model and method that took a few steps."""
+    """By the pace of the last run with the same model, objective and method that took a few steps.
+
+    That is its tokens a second; of what learns from its own answers, the time of a step by what a step may write.
+    """
     training = config.training
     tokens = rows.tokens(config) / (1 - config.old.replay_share) / max(blocks, 1) * steps
     tokens *= training.per_device_train_batch_size * training.gradient_accumulation_steps * training.num_processes
-    for state in states:
-        same = (
-            state.config.get("model") == config.model
-            and state.config.get("method", {}).get("name") == config.method_name
-        )
-        if same and state.step >= 3 and state.seconds > 0 and state.tokens:
-            return tokens * state.seconds / state.tokens
+    for state in _alike(config, states):
+        same = state.config.get("method", {}).get("name") == config.method_name
+        if not (same and state.step >= 3 and state.seconds > 0 and state.tokens):
+            continue
+        if config.objective.drawn():
+            with suppress(ConfigError):  # of an older studio
+                return steps * _drawn(config) * state.seconds / (state.step * _drawn(RunConfig.parse(state.config)))
+            continue
+        return tokens * state.seconds / state.tokens
     return None
+
+
+def _drawn(config: RunConfig) -> int:
+    """Tokens that a step writes at most."""
+    training = config.training
+    rows = training.per_device_train_batch_size * training.gradient_accumulation_steps * training.num_processes
+    return rows * config.objective.drawn()
+
+
+def _alike(config: RunConfig, states: Sequence[State]) -> Iterator[State]:
+    """Runs of the same model and objective: another objective makes other tokens of rows, at another pace."""
+    objective = key_of(config.objective)
+    for state in states:
+        if state.config.get("model") == config.model and state.config.get("objective", {}).get("name") == objective:
+            yield state

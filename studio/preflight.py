@@ -16,6 +16,7 @@ from studio.methods import methods
 from studio.models import machine
 from studio.models.catalog import check_name, check_use, structure_of
 from studio.models.structure import Structure
+from studio.objectives import objectives
 from studio.old_data import settle_old
 from studio.workspace import Workspace
 
@@ -41,6 +42,7 @@ def check(config: RunConfig, workspace: Workspace, *, here: bool = True) -> RunC
             remedy=f"It learns from: {', '.join(known)}. Choose another format in the Dataset tab.",
         )
     config.objective.check(opened)
+    _check_rewards(config, workspace)
     _check_vocabulary(config)
     _check_method(config)
     if here:
@@ -97,6 +99,30 @@ def _check_memory(config: RunConfig, structure: Structure) -> None:
             f"{config.method.title} on this model needs {least / 1e9:.1f} GB even for the shortest row, and this "
             f"{where} {room.total / 1e9:.1f} GB.",
             remedy="Press 'Make it fit' in the Train tab, or choose a smaller model.",
+        )
+
+
+def _check_rewards(config: RunConfig, workspace: Workspace) -> None:
+    """Raise ConfigError where the objective lacks rewards, has no use for them, or one of them is not ready."""
+    objective, chosen = config.objective, config.rewards
+    if not objective.rewarded:
+        if chosen:
+            learn = ", ".join(cls.title for cls in objectives().values() if cls.rewarded)
+            raise ConfigError(
+                f"'{objective.title}' learns from examples, so rewards ({', '.join(chosen)}) would serve nothing.",
+                remedy=f"Leave them out, or choose one of: {learn}.",
+            )
+        return
+    if not any(reward.weight for reward in chosen.values()):
+        raise ConfigError(
+            f"'{objective.title}' learns from rewards, and none {'with a weight ' if chosen else ''}is chosen.",
+            remedy="Tick one under 'Rewards', such as Length, and give it a weight.",
+        )
+    for reward in chosen.values():
+        reward.check(workspace)
+    if config.training.num_processes > 1:  # each would draw answers of its own and learn from these alone
+        raise ConfigError(
+            f"'{objective.title}' trains on one device.", remedy="Set 'Devices' to 1 under 'More about training'."
         )
 
 

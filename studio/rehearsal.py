@@ -237,7 +237,7 @@ def device_now(workspace: Workspace) -> Any:
         return filelock.FileLock(str(workspace.device_lock(own_device()))).acquire(timeout=0)
     except filelock.Timeout:
         raise RunError(
-            "A run is training on this machine, and beside it none can be measured.",
+            "A run is training on this machine, or a benchmark is measured; beside them no run can be measured.",
             remedy="Try again when it is done, or stop it.",
         ) from None
 

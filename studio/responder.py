@@ -7,7 +7,6 @@ the replies are {"phase"} and {"text"}; with {"run", "label"} for the labels of 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.child import Child, Reply, serve
-from studio.errors import ModelError
+from studio.trained import Trained, load_trained
 from studio.workspace import RunFolder, Workspace
 
 
@@ -86,64 +85,46 @@ class _Model:
 
     def __init__(self) -> None:
         self._loaded_for: tuple[str, float] | None = None
-        self._model: Any = None
-        self._tokenizer: Any = None
-        self._max_length = 0
+        self._trained: Trained | None = None
 
     def answer(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
-        self._load(request, reply)
-        (self._label if "label" in request else self._write)(request, reply, stop)
+        trained = self._load(request, reply)
+        (self._label if "label" in request else self._write)(trained, request, reply, stop)
 
-    def _label(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
+    def _label(self, trained: Trained, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
         from studio.models.heads import predict
 
-        for labels in predict(self._model, self._tokenizer, [request["label"]], self._max_length, stop=stop):
+        max_length = trained.config.objective.max_length
+        for labels in predict(trained.model, trained.tokenizer, [request["label"]], max_length, stop=stop):
             reply(labels=labels)
 
-    def _write(self, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
+    def _write(self, trained: Trained, request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> None:
         from studio.models.generate import stream
 
         sampling = {key: request[key] for key in Sampling.__dataclass_fields__}
         pieces = stream(
-            self._model, self._tokenizer, request["messages"], adapter=request["adapter"], stop=stop, **sampling
+            trained.model,
+            trained.tokenizer,
+            request["messages"],
+            adapter=request["adapter"],
+            stop=stop,
+            **sampling,
         )
         for text in pieces:
             reply(text=text)
 
-    def _load(self, request: dict[str, Any], reply: Reply) -> None:
+    def _load(self, request: dict[str, Any], reply: Reply) -> Trained:
         """The run's base and adapter, unless they are what is loaded already."""
         folder = RunFolder(Path(request["run"]))
-        if not folder.adapter.is_dir():
-            raise ModelError("This run saved no adapter.", remedy="Choose a run that was trained to its end.")
-        key = (str(folder.path), folder.adapter.stat().st_mtime)
-        if key == self._loaded_for:
-            return
+        key = (str(folder.path), folder.adapter.stat().st_mtime if folder.adapter.is_dir() else 0.0)
+        if self._trained is not None and key == self._loaded_for:
+            return self._trained
         reply(phase="Waking the model")
-        from studio.adapter import attach_saved
-        from studio.config import RunConfig
-        from studio.data.tokens import use_template
-        from studio.models.base import load, placement
-        from studio.models.catalog import locate
-        from studio.models.vocabulary import restore
-
-        config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8")))
+        self._trained = self._loaded_for = None  # the old model's memory first
         workspace = Workspace(folder.path.parents[1])
-        self._model = self._loaded_for = None  # the old model's memory first
-        located = locate(config.model, workspace.models, lambda *_: None)
-        reply(phase=f"Loading {located.title}")
-        loaded = load(
-            located,
-            placement(config.number_format),
-            config.method.quantization(config.number_format),
-            writes=config.objective.writes,
-        )
-        if config.objective.writes:
-            use_template(loaded.tokenizer, getattr(config.objective, "chat_template", "auto"))
-        restore(loaded.model, loaded.tokenizer, folder.adapter)
-        self._model = attach_saved(loaded.model, folder.adapter).eval()
-        self._tokenizer = loaded.tokenizer
-        self._max_length = getattr(config.objective, "max_length", 0)
+        self._trained = load_trained(folder, workspace, lambda phase: reply(phase=phase))
         self._loaded_for = key
+        return self._trained
 
 
 def main() -> None:

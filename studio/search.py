@@ -41,8 +41,8 @@ class Budget(Settings):
     goal: Literal["eval_loss", "score"] = setting(
         "eval_loss",
         "Search for",
-        help="'eval_loss': the lowest loss on held-out rows. 'score': the best answers, labels or numbers on them, as "
-        "a run scores them at its end.",
+        help="'eval_loss': the lowest loss on held-out rows, or the highest reward. 'score': the best answers, labels "
+        "or numbers on them, as a run scores them at its end.",
     )
     runs: int = setting(
         12, "Runs at most", ge=2, le=1000, help="The first is the config as it stands, where the ranges hold it."

@@ -37,7 +37,7 @@ class Facts:
 
     name: str
     label: str
-    kind: Literal["int", "float", "bool", "choice", "text"]
+    kind: Literal["int", "float", "bool", "choice", "text", "list"]
     default: Any
     optional: bool  # None is a legal value and means "not set"
     unit: str
@@ -96,11 +96,20 @@ def _facts(name: str, info: FieldInfo) -> Facts:
         source=str(extra.get("source", "")),
         minimum=bounds.get("ge", bounds.get("gt")),
         maximum=bounds.get("le", bounds.get("lt")),
-        choices=tuple(str(choice) for choice in get_args(annotation)) if get_origin(annotation) is Literal else (),
+        choices=_choices(annotation),
         advanced=bool(extra.get("advanced", False)),
         step=float(step) if isinstance(step := extra.get("step"), int | float) else None,
         search=extra.get("search"),  # pyright: ignore[reportArgumentType]
     )
+
+
+def _choices(annotation: Any) -> tuple[str, ...]:
+    """What a field, or each member of a list, may be."""
+    if get_origin(annotation) is tuple:
+        annotation = get_args(annotation)[0]
+        if annotation is bool:
+            return "false", "true"
+    return tuple(str(choice) for choice in get_args(annotation)) if get_origin(annotation) is Literal else ()
 
 
 def _without_none(annotation: Any) -> tuple[Any, bool]:
@@ -111,7 +120,9 @@ def _without_none(annotation: Any) -> tuple[Any, bool]:
     return annotation, False
 
 
-def _kind(annotation: Any) -> Literal["int", "float", "bool", "choice", "text"]:
+def _kind(annotation: Any) -> Literal["int", "float", "bool", "choice", "text", "list"]:
+    if get_origin(annotation) is tuple:
+        return "list"
     if get_origin(annotation) is Literal:
         return "choice"
     if annotation is bool:

@@ -6,7 +6,6 @@ import gc
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, replace
 from itertools import accumulate
 from math import ceil
@@ -22,8 +21,10 @@ from studio.data.tokenised import lengths_of
 from studio.errors import ran_out_of_memory
 from studio.estimate import disk_bytes
 from studio.events import Event, Phase
-from studio.job import Job, StopAsked, peak_memory
+from studio.job import Job
+from studio.models.machine import forget_peak_memory, peak_memory
 from studio.pace import Step, Trial, duration
+from studio.preparation import StopAsked
 from studio.processes import bound, go_first
 from studio.rehearsal import device_now, too_long
 from studio.training.batching import Rows
@@ -70,6 +71,10 @@ class _Told:
             raise StopAsked
         if isinstance(event, Phase):
             self.reply(doing=event.name, done=event.done, total=event.total)
+
+    def read_from(self) -> tuple[list[Event], int]:
+        """Nothing was told before."""
+        return [], 0
 
 
 class _Answers:
@@ -119,7 +124,7 @@ class Stage:
         places = self.longest[:rows]
         tokens = sum(self.lengths[place] for place in places)
         watch = _Watch(self.told, f"Trying batches of {rows:,}", least=2)
-        _forget_peak()
+        forget_peak_memory()
         try:
             self._trainer([self.rows[place] for place in places] * self.batches, rows, watch).train()
             seconds = min(step.seconds for step in watch.steps) / self.batches
@@ -153,6 +158,8 @@ class Stage:
                 raise
             lengths = [self.lengths[place] for place in places]
             raise too_long(len(places), sum(lengths), max(lengths), self.limit, self._remedy()) from error
+        if self.job.config.objective.rewarded:  # the answers are not among the rows
+            tokens = sum(step.tokens for step in usual.steps) / len(usual.steps) * batches / self.batches
         training = duration([*heavy.steps, *usual.steps], batches / self.batches, tokens)
         return {
             "device": self.loaded.placement.device,
@@ -175,7 +182,10 @@ class Stage:
         return self.job.trainer(self.model, self.loaded, prepared, watch, self.training.model_copy(update=few))
 
     def _scoring(self, trainer: Any, steps: int) -> float:
-        """Seconds that all evaluations of the run will take, from one over a batch of its held-out rows."""
+        """Seconds that all evaluations of the run will take, answers to watch among them.
+
+        Found from one over a batch of its held-out rows.
+        """
         held_out = [*self.prepared.validation[: self.training.eval_rows], *self.prepared.old]
         if not held_out:
             return 0.0
@@ -185,6 +195,11 @@ class Stage:
         began = time.perf_counter()
         trainer._scores(Rows(some))
         seconds = (time.perf_counter() - began) * sum(lengths_of(held_out)) / sum(lengths_of(some))
+        if sample := self.job.sampler(self.loaded.tokenizer):
+            began = time.perf_counter()
+            with trainer.route.resting():
+                sample(self.model, step=0)
+            seconds += time.perf_counter() - began
         return seconds * (1 + steps // (self.training.eval_steps or ceil(steps / EVALUATIONS)))  # one of the base
 
     def _learnt(self) -> int:
@@ -225,14 +240,6 @@ def _peak() -> int:
     if torch.cuda.is_available():
         return torch.cuda.max_memory_reserved()
     return int(1e9 * peak_memory()) or psutil.Process().memory_info().rss  # macOS tells no more
-
-
-def _forget_peak() -> None:
-    """From here on `_peak` counts anew."""
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-    with suppress(OSError):  # not Linux: a smaller batch is then said to take what a larger one before it took
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
 
 
 def _let_go() -> None:

@@ -22,7 +22,7 @@ from studio import events
 from studio.data.library import title_of
 from studio.errors import RunError
 from studio.methods import methods
-from studio.objectives import objectives
+from studio.objectives import Objective, objectives
 from studio.processes import Identity
 from studio.workspace import RunFolder, Workspace
 
@@ -63,6 +63,7 @@ class State:
     samples: list[events.Sampled] = field(default_factory=list)  # answers amid training
     answers: events.AnswersScored | None = None
     labels: events.LabelsScored | None = None
+    preferences: events.PreferencesScored | None = None
     vocabulary: events.VocabularyExtended | None = None
     first_eval: dict[str, float] | None = None  # at step 0; None where that was not scored
     last_eval: dict[str, float] | None = None
@@ -79,9 +80,17 @@ class State:
 
     @property
     def writes(self) -> bool:
-        """Whether its model writes text, and can be talked to."""
-        objective = objectives().get(str(self.config.get("objective", {}).get("name", "")))
-        return objective is None or objective.writes
+        """Whether its model writes text."""
+        return self._objective is None or self._objective.writes
+
+    @property
+    def talks(self) -> bool:
+        """Whether the chat has a use for its model."""
+        return self._objective is None or self._objective.talks
+
+    @property
+    def _objective(self) -> type[Objective] | None:
+        return objectives().get(str(self.config.get("objective", {}).get("name", "")))
 
     @property
     def remaining(self) -> float | None:
@@ -188,6 +197,8 @@ class _View:
                 state.answers = event
             case events.LabelsScored():
                 state.labels = event
+            case events.PreferencesScored():
+                state.preferences = event
             case events.VocabularyExtended():
                 state.vocabulary = event
             case events.Saved():

@@ -21,9 +21,10 @@ from studio.config import RunConfig
 from studio.distributed import Silent, die_with_launcher, end_others, follow, launch, rank, ranks, wanted
 from studio.errors import Diverged, StudioError, explain, ran_out_of_memory
 from studio.events import Done, Failed, Paused, Stopped
-from studio.job import AnewInSmaller, Job, Rest, StopAsked
+from studio.job import AnewInSmaller, Job
 from studio.launch import claim_run
 from studio.models import machine
+from studio.preparation import Rest, StopAsked
 from studio.processes import bound, go_first, memory_limit, own_devices
 from studio.workspace import RunFolder, Workspace
 
@@ -83,7 +84,7 @@ def device(job: Job, workspace: Workspace) -> Iterator[None]:
                 try:
                     held.enter_context(lock.acquire(timeout=0.2))
                 except filelock.Timeout:
-                    job.progress("Waiting for another run")
+                    job.progress("Waiting for another run, or a benchmark")
         yield
 
 

@@ -45,6 +45,7 @@ class RunFolder:
     checkpoints = _In("checkpoints")
     adapter = _In("adapter")
     anatomy = _In("anatomy.json")  # what the adapter changed, once somebody asked
+    worth = _In("worth.json")  # what it brought, beside what a prompt would have, once somebody asked
     held_out = _In("held_out.jsonl")  # the rows never trained on, for the chat
     about = _In("about.json")  # what people say about it
 
@@ -69,6 +70,12 @@ class Workspace:
         self.trash = self.root / "trash"  # runs that were deleted, as they were
         self.order = self.root / "queue.json"  # ids of the runs that wait, first first
         self.searches = self.root / "searches"  # what was asked of each search for good settings
+        self.critiques = self.root / "critiques"  # answers held against principles, step by step
+        self.arenas = self.root / "arenas"  # answers of two models, and which of them people preferred
+        self.studies = self.root / "studies"  # searches for better prompts, every score of theirs
+        self.benchmarks = self.root / "benchmarks"  # how fast models answered, every batch of theirs
+        self.evaluations = self.root / "evaluations"  # what models were asked beside one another, row by row
+        self.principles = self.root / "principles.txt"  # those that a person wrote, one a line
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
         self.cache = self.root / "cache"  # what can be made again: files as Parquet

@@ -38,6 +38,7 @@ class Chart:
     always: bool = False
     legend: bool = False  # even for a single line
     bounds: tuple[float, float] | None = None
+    about: str = ""  # what it shows, in a sentence
 
 
 def _tasks(key: str, title: str, metric: str, *, unit: str = "", share: bool = False, dots: bool = True) -> Chart:
@@ -58,6 +59,132 @@ CHARTS = (
         unit="nats",
         wide=True,
         always=True,
+        about="What training minimises. Rows held out are never learnt from: where their loss rises again, the others "
+        "are being learnt by heart.",
+    ),
+    Chart(
+        "reward",
+        "Reward",
+        (
+            Line("reward", "drawn answers, each step", "--live-a", width=1, opacity=0.35),
+            Line("reward", "drawn answers, smoothed", "--live-a", width=2.5, smooth=True),
+            Line("eval_reward", "held-out prompts (step 0: before training)", "--live-b", width=2.5, dots=True),
+        ),
+        about="What the rewards give an answer on average, after weights. Held-out prompts get their likeliest answer.",
+    ),
+    Chart(
+        "rewards",
+        "Each reward",
+        (Line("reward_(?!margin|accuracy)(.+)", "{}", width=1.5),),
+        legend=True,
+        about="What each reward gives before its weight: whether one of them rises at the cost of another.",
+    ),
+    Chart(
+        "kl",
+        "Drift from the start",
+        (Line("kl", "KL, nats an answer", width=1.5), Line("eval_kl", "held-out", dots=True)),
+        unit="nats an answer",
+        about="How far answers have moved from what the model said before training. Steady and low is safe; a climb "
+        "without more reward asks for a higher KL coefficient.",
+    ),
+    Chart(
+        "margins",
+        "Margin of rewards",
+        (
+            Line("reward_margin", "train", "--live-a", width=1.5),
+            Line("eval_reward_margin", "held-out", "--live-b", width=2.5, dots=True),
+        ),
+        about="By how much chosen answers are rewarded above rejected ones. In DPO and KTO a reward is beta times what "
+        "an answer's log-probability has gained. Held-out margins that fall while others rise: pairs learnt by heart.",
+    ),
+    Chart(
+        "preferred",
+        "Right preferences",
+        (
+            Line("reward_accuracy", "train", "--live-a", width=1.5),
+            Line("eval_reward_accuracy", "held-out", "--live-b", width=2.5, dots=True),
+        ),
+        bounds=FRACTION,
+        about="The share of pairs whose chosen answer is rewarded more, or of single answers rewarded as they were "
+        "judged; 0.5 is guessing.",
+    ),
+    Chart(
+        "judged-rewards",
+        "Rewards of the data's answers",
+        (
+            Line("rewards_chosen", "chosen or good", "--live-b", width=1.5),
+            Line("rewards_rejected", "rejected or bad", "--live-c", width=1.5),
+            Line("eval_rewards_chosen", "held-out chosen or good", "--live-b", dots=True),
+            Line("eval_rewards_rejected", "held-out rejected or bad", "--live-c", dots=True),
+        ),
+        about="The two should part. Where both fall, chosen answers become unlikely too: add imitation, or raise beta.",
+    ),
+    Chart(
+        "logps",
+        "Log-probability of the data's answers",
+        (
+            Line("logps_chosen", "chosen or good", "--live-b", width=1.5),
+            Line("logps_rejected", "rejected or bad", "--live-c", width=1.5),
+            Line("eval_logps_chosen", "held-out chosen or good", "--live-b", dots=True),
+            Line("eval_logps_rejected", "held-out rejected or bad", "--live-c", dots=True),
+        ),
+        unit="nats an answer",
+        about="How likely the model finds each answer as a whole; longer ones lie lower.",
+    ),
+    Chart(
+        "entropy",
+        "Entropy",
+        (Line("entropy", "nats a token", width=1.5),),
+        unit="nats a token",
+        about="How many ways the model still sees to go on. Near 0 it says one thing only: the policy has collapsed.",
+    ),
+    Chart(
+        "clip",
+        "Clipped tokens",
+        (Line("clip_fraction", "share of tokens", width=1.5),),
+        about="The share of tokens whose gain was cut because they moved too far in one step. Up to 0.2 is usual; more "
+        "asks for a lower learning rate or fewer passes.",
+    ),
+    Chart(
+        "policy-loss",
+        "Losses of policy and critic",
+        (Line("policy_loss", "policy", width=1.5), Line("value_loss", "critic", width=1.5)),
+        about="The policy's loss swings around 0 and says little; the critic's should fall.",
+    ),
+    Chart(
+        "explained",
+        "What the critic explains",
+        (Line("explained_variance", "explained variance", width=1.5),),
+        about="1: the critic foresees each answer's reward; 0: it knows no more than the mean; below 0 it misleads.",
+    ),
+    Chart(
+        "update-kl",
+        "Move of an update",
+        (Line("update_kl", "KL, nats a token", width=1.5),),
+        about="How far the passes over one batch of answers move their tokens; 'End passes at' bounds it.",
+    ),
+    Chart(
+        "answers",
+        "Length of answers",
+        (
+            Line("answer_tokens", "drawn", "--live-a", width=1.5),
+            Line("eval_answer_tokens", "held-out", "--live-b", dots=True),
+        ),
+        unit="tokens",
+        about="A reward that can be had by writing more shows here first.",
+    ),
+    Chart(
+        "ended",
+        "Answers that end by themselves",
+        (Line("ended", "share", width=1.5),),
+        bounds=FRACTION,
+        about="The others were cut at the longest answer. 'Penalty for no end' makes them dear.",
+    ),
+    Chart(
+        "kl-coef",
+        "KL coefficient",
+        (Line("kl_coef", "coefficient", width=1.5),),
+        about="What a nat of drift costs; it moves where a KL target was set.",
     ),
     Chart(
         "forgetting",
@@ -67,6 +194,7 @@ CHARTS = (
             Line("eval_loss", "new data", "--live-b", dots=True),
         ),
         unit="held-out loss, nats",
+        about="Old data that rises while new data falls is what the model forgets.",
     ),
     Chart(
         "labels",
@@ -78,25 +206,69 @@ CHARTS = (
             Line("eval_recall", "recall", dots=True),
         ),
         bounds=FRACTION,
+        about="Accuracy counts rows, F1 counts each label alike: rare ones that are missed pull F1 down alone.",
     ),
     Chart(
         "errors",
         "Held-out numbers: how far off",
         (Line("eval_mae", "mean absolute error", dots=True), Line("eval_rmse", "root mean square error", dots=True)),
+        about="In the numbers' own unit; the second counts great errors more.",
     ),
-    Chart("r2", "Held-out numbers: R²", (Line("eval_r2", "R²", dots=True),)),
+    Chart(
+        "r2",
+        "Held-out numbers: R²",
+        (Line("eval_r2", "R²", dots=True),),
+        about="1 is perfect, 0 no better than always saying the mean.",
+    ),
     _tasks("task-loss", "Train loss of each task", "loss", unit="nats", dots=False),
     _tasks("task-eval-loss", "Held-out loss of each task", "eval_loss", unit="nats"),
     _tasks("task-accuracy", "Held-out accuracy of each task", "eval_accuracy", share=True),
     _tasks("task-f1", "Held-out F1 of each task", "eval_f1", share=True),
     _tasks("task-errors", "Held-out error of each task", "eval_mae", unit="mean absolute"),
     _tasks("task-r2", "Held-out R² of each task", "eval_r2"),
-    Chart("parts", "Added to the loss", (Line(f"({'|'.join([*penalties(), 'orthogonality'])})", "{}"),), legend=True),
-    Chart("rank", "Average rank", (Line("average_rank", "average rank"),)),
-    Chart("lr", "Learning rate", (Line("learning_rate", "learning rate"),), always=True),
-    Chart("grad", "Gradient norm", (Line("grad_norm", "gradient norm", width=1.5),), always=True),
-    Chart("speed", "Speed", (Line("tokens_per_second", "tokens/s", width=1.5),), unit="tokens/s", always=True),
-    Chart("memory", "Memory", (Line("memory", "GB", width=1.5),), unit="GB", always=True),
+    Chart(
+        "parts",
+        "Added to the loss",
+        (Line(f"({'|'.join([*penalties(), 'orthogonality'])})", "{}"),),
+        legend=True,
+        about="What penalties and methods add to the loss of the data.",
+    ),
+    Chart(
+        "rank",
+        "Average rank",
+        (Line("average_rank", "average rank"),),
+        about="Of the low-rank updates, as AdaLoRA prunes them.",
+    ),
+    Chart(
+        "lr",
+        "Learning rate",
+        (Line("learning_rate", "learning rate"),),
+        always=True,
+        about="The size of updates, as the schedule has it.",
+    ),
+    Chart(
+        "grad",
+        "Gradient norm",
+        (Line("grad_norm", "gradient norm", width=1.5),),
+        always=True,
+        about="How steep the loss is, before clipping. A sudden climb goes before a loss that jumps.",
+    ),
+    Chart(
+        "speed",
+        "Speed",
+        (Line("tokens_per_second", "tokens/s", width=1.5),),
+        unit="tokens/s",
+        always=True,
+        about="Real tokens a second; padding is not counted.",
+    ),
+    Chart(
+        "memory",
+        "Memory",
+        (Line("memory", "GB", width=1.5),),
+        unit="GB",
+        always=True,
+        about="What the run holds: on the GPU where there is one, else in main memory.",
+    ),
 )
 UNDRAWN = re.compile(r"(?s)eval_(.+_)?(perplexity|precision|recall|rmse)(_.+)?")  # said by another curve already
 

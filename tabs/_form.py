@@ -14,9 +14,12 @@ from studio.errors import StudioError
 from studio.methods import Method, methods
 from studio.objectives import objectives
 from studio.penalties import penalties
+from studio.rewards import Reward, rewards
 from studio.settings import Facts, Settings, facts
+from studio.store import State, Store
 from studio.trackers import PACKAGES, TrackerSettings, missing
 from studio.training.settings import TrainingSettings
+from tabs._shared import QUIET, run_choices
 
 
 def widget(fact: Facts) -> Component:
@@ -38,8 +41,8 @@ def widget(fact: Facts) -> Component:
     if fact.step is not None and fact.minimum is not None and fact.maximum is not None:
         return gr.Slider(fact.minimum, fact.maximum, fact.default, step=fact.step, **common)
     # A gr.Number shows 0 for "not set" and an optional number must be able to be empty.
-    if fact.kind == "text" or fact.optional or fact.kind == "float":
-        return gr.Textbox("" if fact.default is None else f"{fact.default}", max_lines=1, **common)
+    if fact.kind in ("text", "list") or fact.optional or fact.kind == "float":
+        return gr.Textbox(shown(fact, fact.default), max_lines=1, **common)
     # Without bounds: Gradio would refuse in its own words; the Settings say in a sentence what is wrong.
     return gr.Number(fact.default, precision=0, **common)
 
@@ -48,6 +51,8 @@ def value_of(fact: Facts, raw: Any) -> Any:
     """A widget's value as the field takes it; validation itself is the Settings' own."""
     if raw is None and fact.kind == "text" and not fact.optional:
         return ""  # a list that was cleared
+    if fact.kind == "list" and isinstance(raw, str):
+        return [each.strip() for each in raw.split(",") if each.strip()]
     if isinstance(raw, str) and fact.kind in ("int", "float"):
         raw = raw.strip()
         if not raw:
@@ -64,6 +69,8 @@ def value_of(fact: Facts, raw: Any) -> Any:
 
 def shown(fact: Facts, value: Any) -> Any:
     """A field's value as its widget shows it; `value_of` reads it back."""
+    if fact.kind == "list":
+        return ", ".join(map(str, value))
     written = fact.kind in ("text", "float") or fact.optional
     slider = fact.step is not None and fact.minimum is not None and fact.maximum is not None
     if fact.kind in ("bool", "choice") or slider or not written:
@@ -137,14 +144,7 @@ class Choice:
                     if about:
                         gr.HTML(about(cls), apply_default_css=False, elem_classes="about")
                     self.groups[key] = Group(cls, more=f"More about {cls.title}")
-        self.name.change(
-            lambda name: gr.Tabs(selected=name),
-            self.name,
-            groups,
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+        self.name.change(lambda name: gr.Tabs(selected=name), self.name, groups, **QUIET)
 
     def components(self) -> list[Component]:
         return [self.name, *(part for group in self.groups.values() for part in group.components())]
@@ -167,6 +167,87 @@ class Choice:
         return found
 
 
+class Choices:
+    """Rewards, of which any number may be chosen: a checkbox each, and under it its settings once it is ticked.
+
+    The style sheet hides those of the others, so that a tick waits for no server.
+    """
+
+    def __init__(self, entries: Mapping[str, type[Reward]], elem_id: str) -> None:
+        self.entries = entries
+        self.ticks: dict[str, gr.Checkbox] = {}
+        self.groups: dict[str, Group] = {}
+        with gr.Column(elem_classes="choices", elem_id=elem_id):
+            for key, cls in entries.items():
+                with gr.Column(elem_classes="entry"):
+                    self.ticks[key] = gr.Checkbox(
+                        False,
+                        label=cls.title,
+                        info=cls.about,
+                        interactive=True,
+                        elem_id=f"{elem_id}-{key}",
+                        elem_classes="tick",
+                    )
+                    own = {fact.name: _run_picker(fact) for fact in facts(cls) if cls.runs_of and fact.name == "run"}
+                    self.groups[key] = Group(cls, more=f"More about {cls.title}", own=own)
+
+    def offer_runs(self, tab: gr.Tab, store: Store) -> None:
+        """Whenever `tab` is opened, list the runs that rewards can be given by."""
+        pickers = {key: group.widgets["run"] for key, group in self.groups.items() if self.entries[key].runs_of}
+
+        def offer() -> Any:
+            done = [state for state in store.states() if state.status == "done"]
+            return {
+                picker: gr.Dropdown(
+                    run_choices([state for state in done if _objective(state) in self.entries[key].runs_of])
+                )
+                for key, picker in pickers.items()
+            }
+
+        if pickers:
+            tab.select(offer, None, list(pickers.values()), **QUIET)
+
+    def components(self) -> list[Component]:
+        return [part for key, group in self.groups.items() for part in (self.ticks[key], *group.components())]
+
+    def parse(self, raw: Sequence[Any]) -> dict[str, Any]:
+        """Key → settings of each that is ticked, as a config holds them."""
+        found, at = {}, 0
+        for key, group in self.groups.items():
+            end = at + 1 + len(group.facts)
+            if raw[at]:
+                found[key] = group.parse(raw[at + 1 : end])
+            at = end
+        return found
+
+    def values(self, entries: Any) -> list[Any]:
+        """What `components` show for these entries by key; the settings of the others stay as they are."""
+        found: list[Any] = []
+        for key, group in self.groups.items():
+            chosen = key in entries
+            found += [chosen, *(group.values(entries[key]) if chosen else [gr.skip()] * len(group.facts))]
+        return found
+
+
+def _run_picker(fact: Facts) -> gr.Dropdown:
+    """A list of runs for the setting that names one; who draws it fills it."""
+    return gr.Dropdown(
+        [],
+        value="",
+        allow_custom_value=True,
+        label=fact.label,
+        info=fact.help,
+        interactive=True,
+        min_width=220,
+        elem_classes=[f"field-{fact.name}"],
+        render=False,
+    )
+
+
+def _objective(state: State) -> str:
+    return str(state.config.get("objective", {}).get("name", ""))
+
+
 class ConfigForm:
     """The whole of RunConfig except model and data set, which have widgets of their own.
 
@@ -177,6 +258,12 @@ class ConfigForm:
         defaults = RunConfig.parse({}).to_dict()
         self.objective = Choice(
             "Objective: what is minimised", objectives(), defaults["objective"]["name"], "train-objective"
+        )
+        rewarded = objectives()[defaults["objective"]["name"]].rewarded
+        with gr.Accordion("Rewards: what scores an answer", visible=rewarded) as scoring:
+            self.rewards = Choices(rewards(), "train-rewards")
+        self.objective.name.change(
+            lambda name: gr.Accordion(visible=objectives()[name].rewarded), self.objective.name, scoring, **QUIET
         )
         self.method = Choice(
             "Method: which weights learn", methods(), defaults["method"]["name"], "train-method", about
@@ -195,7 +282,7 @@ class ConfigForm:
         absent = missing()
         with gr.Accordion("Trackers", open=False, visible=len(absent) < len(PACKAGES)):
             self.trackers = Group(TrackerSettings, skip=absent)
-        self.parts: list[tuple[str, Choice | Group]] = [
+        self.parts: list[tuple[str, Choice | Choices | Group]] = [
             ("method", self.method),
             ("training", self.training),
             ("objective", self.objective),
@@ -204,6 +291,7 @@ class ConfigForm:
             ("penalty", self.penalty),
             ("vocabulary", self.vocabulary),
             ("trackers", self.trackers),
+            ("rewards", self.rewards),
             ("", self.general),
         ]
 
@@ -217,9 +305,7 @@ class ConfigForm:
             handler,
             inputs,
             outputs,
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
+            **QUIET,
             trigger_mode="always_last",
         )
 
@@ -252,6 +338,8 @@ class ConfigForm:
             values.update({name: parsed} if name else parsed)
             at = end
         values["dataset"]["source"] = source
+        if not objectives()[values["objective"]["name"]].rewarded:
+            values["rewards"] = {}  # ticked for another objective, and hidden now
         return RunConfig.parse(values)
 
     def values(self, config: RunConfig) -> list[Any]:

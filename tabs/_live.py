@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,12 +21,13 @@ from studio.jobs import Jobs
 from studio.store import RESTING, State, Store
 from tabs._charts import charts
 from tabs._result import result, vocabulary
-from tabs._shared import shared_beginning
+from tabs._shared import HEARD, Page, as_asked, said, shared_beginning
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PLOTLY_ROUTE = "/studio/plotly.js"
 SAMPLES_AT_ONCE = 20  # evaluations whose answers are sent together; a page asks on for the others
-HEAD = f'<script src="{PLOTLY_ROUTE}"></script>'
+HEAD = f"""<script>{(ASSETS / "stream.js").read_text(encoding="utf-8")}</script>
+<script src="{PLOTLY_ROUTE}"></script>"""
 
 
 def script(*names: str) -> str:
@@ -34,18 +35,33 @@ def script(*names: str) -> str:
     return "\n".join((ASSETS / f"{name}.js").read_text(encoding="utf-8") for name in ("shared", *names))
 
 
-def panel() -> gr.HTML:
+def panel(page: Page, name: str) -> gr.HTML:
     """A component whose value is the id of the run to show.
 
     A click has an `action`: 'chat', or 'copy' with the `run` and the key of the `advice` to follow.
     """
-    return gr.HTML(
+    shown = gr.HTML(
         "",
         html_template=(ASSETS / "live.html").read_text(encoding="utf-8"),
-        js_on_load=script("result", "along", "live"),
+        js_on_load=script("confusion", "result", "along", "live"),
         apply_default_css=False,
-        elem_id="live",
+        elem_id=name,
     )
+    shown.click(said(functools.partial(_act, page)), None, [page.wanted, page.source, page.tabs], **HEARD)
+    return shown
+
+
+def _act(page: Page, event: gr.EventData) -> Any:
+    """To the chat, or to the Train tab with the run's settings and what was advised."""
+    asked = event._data
+    if asked["action"] == "chat":
+        return gr.skip(), gr.skip(), gr.Tabs(selected="chat")
+    state, points = page.store.state(str(asked["run"])), page.store.points(str(asked["run"]))
+    advice = next((each for each in advise(state, points) if each.key == asked["advice"]), None)
+    if advice is None:
+        raise RunError("The run's curves no longer say that.", remedy="Look at what they say by now.")
+    copy = replace(state, config=changed(state.config, advice))
+    return *as_asked(copy, page.workspace), gr.Tabs(selected="train")
 
 
 def router(store: Store, jobs: Jobs) -> APIRouter:
@@ -109,7 +125,9 @@ def payload(store: Store, jobs: Jobs, run_id: str, since: int, sampled: int = 0)
         "stopping": store.workspace.run(run_id).stop_flag.exists(),
         "result": None if state.active else result(state),
         "vocabulary": vocabulary(state.vocabulary),
-        "charts": charts(state.curves),
+        # They go with the first points, and again only if more curves ask for others.
+        "charts": None if 0 < since <= curves["next"] else charts(state.curves),
+        "kinds": len(state.curves),
         "advice": advice(store, state, curves["next"]),
         "samples": along(state, sampled),
         **curves,

@@ -18,3 +18,7 @@ def _serve(options: argparse.Namespace, workspace: Workspace) -> None:
 
     warm = not options.no_warm_worker
     serve(workspace, host=options.host, port=options.port, open_browser=not options.no_browser, keep_warm=warm)
+
+
+if __name__ == "__main__":
+    main()

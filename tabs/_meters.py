@@ -18,6 +18,10 @@ _DOING = {
     "queries": "A query is running",
     "adapter": "An adapter is being weighed",
     "rehearsal": "A run is being rehearsed",
+    "rewards": "Rewards are being tried out",
+    "answers": "Answers are being written or criticised",
+    "prompts": "Prompts are being tried",
+    "evaluations": "Models are being evaluated",
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from studio.evaluation.metrics import LABELS
-from studio.events import AnswersScored, VocabularyExtended
+from studio.events import AnswersScored, PreferencesScored, VocabularyExtended
 from studio.store import State
 from tabs._shared import shared_beginning
 
@@ -21,6 +21,7 @@ HELP = {
     "spearman": ("Rank correlation", "1 where it orders the rows as the right numbers do."),
 }
 TERMS_SHOWN = 200  # of thousands that there may be
+_REWARDS = ("eval_reward", "eval_reward_accuracy")
 SHARES = ("accuracy", "f1", "precision", "recall")  # between 0 and 1, shown in per cent
 
 
@@ -29,6 +30,7 @@ def result(state: State) -> dict[str, Any] | None:
     found = {
         "headlines": headlines(state),
         "answers": _answers(state.answers) if state.answers else None,
+        "preferences": _preferences(state.preferences) if state.preferences else None,
         "heads": [_head(head, state) for head in state.labels.heads] if state.labels else [],
         "examples": state.labels.examples if state.labels else [],
     }
@@ -38,11 +40,15 @@ def result(state: State) -> dict[str, Any] | None:
 def headlines(state: State) -> list[dict[str, Any]]:
     """Losses before and after: {"what", "before", "after", "verdict"}."""
     before, after = state.first_eval or {}, state.last_eval or {}
-    known = [name for name in ("eval_loss", "eval_old_loss") if state.saved and name in before and name in after]
+    # Where rewards or preferences are learnt from, these say more than the loss.
+    of_loss = next(((name,) for name in _REWARDS if name in after), ("eval_loss", "eval_old_loss"))
+    known = [name for name in of_loss if state.saved and name in before and name in after]
     said = {
         # Before training a head is random: that it got better than that says nothing.
         "eval_loss": ("Held-out loss", "on rows it never trained on", verdict if state.writes else lambda *_: ""),
         "eval_old_loss": ("Loss on old data", "on what it must not forget", forgetting),
+        "eval_reward": ("Reward", "of its likeliest answers to prompts it never trained on", rewarding),
+        "eval_reward_accuracy": ("Right preferences", "among held-out answers that somebody judged", preferring),
     }
     found = []
     for name in known:
@@ -63,6 +69,20 @@ def verdict(base: float, tuned: float) -> str:
     if ratio <= 1.02:
         return "it learnt little. More steps or a higher learning rate may help."
     return "it got worse on new rows. Try a lower learning rate or fewer epochs."
+
+
+def rewarding(base: float, tuned: float) -> str:
+    """What a change of the reward means."""
+    if tuned > base:
+        return "its answers score higher than before. Read some: a score can rise for the wrong reason."
+    return "its answers score no higher than before. More steps, or answers drawn more often, may help."
+
+
+def preferring(base: float, tuned: float) -> str:
+    """What a change of the share of right preferences means."""
+    if tuned > base:
+        return "it tells better answers from worse ones more often than before."
+    return "it tells better answers from worse ones no more often than before. More steps or rows may help."
 
 
 def forgetting(base: float, tuned: float) -> str:
@@ -100,6 +120,25 @@ def _answers(answers: AnswersScored) -> dict[str, Any]:
             }
             for name, value in answers.tuned.items()
         ],
+    }
+
+
+def _preferences(found: PreferencesScored) -> dict[str, Any]:
+    share, low, high = (f"{each:.0%}" for each in (found.accuracy, found.low, found.high))
+    sentence = (
+        f"It prefers the chosen answer in {share} of {found.rows:,} held-out pairs (with 95 % certainty between {low} "
+        f"and {high}); guessing would in half of them."
+    )
+    off = f"{found.calibration_error:.0%}"
+    return {
+        "sentence": sentence.replace("%", " %").replace("  %", " %"),
+        "edges": found.edges,
+        "counts": found.counts,
+        "calibration": found.calibration,
+        "margins_say": "How many pairs have which margin. Those left of 0 are preferred the wrong way round; the "
+        "further right, the surer it is.",
+        "calibration_says": "On the dashed line it is right as often as it claims; below it, it is too sure, above it "
+        f"not sure enough. A larger dot is more pairs; on average it is {off} off.".replace("%", " %"),
     }
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import html
 import inspect
+import json
 import os
+import time
 import typing
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,14 +15,18 @@ from typing import Any
 
 import gradio as gr
 
+from studio.bencher import Bencher
 from studio.config import RunConfig
 from studio.data.draft import Desk
 from studio.data.library import names, open_source
 from studio.errors import StudioError
+from studio.evaluator import Evaluator
 from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.models.catalog import SUGGESTIONS, fits, free_memory
+from studio.previewer import Previewer
+from studio.prompter import Prompter
 from studio.querier import Querier
 from studio.rehearsal import Rehearser
 from studio.responder import Responder
@@ -28,12 +34,15 @@ from studio.searcher import Searches
 from studio.store import State, Store
 from studio.weigher import Weigher
 from studio.workspace import Workspace
+from studio.writer import Writer
 
 # Quick handlers: no queue, no spinner, and not listed as an API.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Without a spinner, but through the queue: only then does Gradio tell listeners that a gr.State changed.
 HEARD: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+WAITING = '<p class="muted">Waiting for its turn: one model works at a time.</p>'
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class Page:
 
     `run` is the id of the run this browser looks at, `source` the data set it would train on next, `wanted` a
     config to put into the Train tab's form, `base` one to search around, `overlay` the ids of runs to lay over one
-    another, `run` among them.
+    another, `run` among them. `prompt` stands around what the chat asks: {"title", "prompt"}, or None; `judged` is the
+    run whose worth was asked for, and when. `alone` says that nobody but this machine's people reaches the page.
     """
 
     workspace: Workspace
@@ -54,6 +64,11 @@ class Page:
     querier: Querier
     weigher: Weigher
     rehearser: Rehearser
+    previewer: Previewer
+    writer: Writer
+    prompter: Prompter
+    evaluator: Evaluator
+    bencher: Bencher
     desk: Desk
     searches: Searches
     tabs: gr.Tabs
@@ -62,6 +77,9 @@ class Page:
     wanted: gr.State
     base: gr.State
     overlay: gr.State
+    prompt: gr.State
+    judged: gr.State
+    alone: bool
 
 
 def said(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -96,6 +114,11 @@ def _like(handler: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[
     functools.update_wrapper(wrapper, handler)
     wrapper.__annotations__ = typing.get_type_hints(getattr(handler, "func", handler))
     return wrapper
+
+
+def judge(run_id: str | None) -> tuple[Any, gr.Tabs]:
+    """To the report on what that run was worth: values of `Page.judged` and `Page.tabs`."""
+    return (run_id or "", time.time()), gr.Tabs(selected="prompts")  # the time: asked twice, it is opened twice
 
 
 def run_choices(states: list[State]) -> list[tuple[str, str]]:
@@ -164,6 +187,16 @@ def meter(share: float, text: str, seconds: float) -> str:
     eta = f", about {max(1, round(left))} s left" if left is not None else ""
     bar = f'<div class="track"><span style="width:{100 * min(share, 1):.0f}%"></span></div>'
     return f'<div class="meter" role="status">{bar}<p class="muted">{escaped(text)}{eta}</p></div>'
+
+
+def waits(told: gr.HTML, *buttons: gr.Button) -> None:
+    """Say at once that what these begin stands in line: of who waits there, Gradio shows nothing.
+
+    The browser says it by itself: an answer might come after the work's first word, and overrule it. Call this before
+    the buttons get the listeners that work, for the same reason.
+    """
+    for button in buttons:
+        button.click(None, None, told, js=f"() => {json.dumps(WAITING)}", **QUIET)
 
 
 def shared_beginning(prompts: list[str]) -> str:

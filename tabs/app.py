@@ -30,12 +30,16 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tabs
+from studio.bencher import Bencher
 from studio.data.draft import Desk
 from studio.errors import RunError
+from studio.evaluator import Evaluator
 from studio.examiner import Examiner
 from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.meters import Meters
+from studio.previewer import Previewer
+from studio.prompter import Prompter
 from studio.querier import Querier
 from studio.rehearsal import Rehearser
 from studio.responder import Responder
@@ -43,9 +47,11 @@ from studio.searcher import Searches
 from studio.store import Store
 from studio.weigher import Weigher
 from studio.workspace import Workspace
+from studio.writer import Writer
 from tabs import _downloads, _live, _meters, _runs, _searching, _versus
 from tabs._shared import QUIET, Page
 
+HERE = """() => [document.querySelector('#tabs [role="tab"][aria-selected="true"]')?.textContent.trim() ?? ""]"""
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 MAX_UPLOAD = "1gb"
 
@@ -70,34 +76,51 @@ def build(
     querier: Querier,
     weigher: Weigher,
     rehearser: Rehearser,
+    previewer: Previewer,
+    writer: Writer,
+    prompter: Prompter,
+    evaluator: Evaluator,
+    bencher: Bencher,
     searches: Searches,
+    alone: bool,
 ) -> gr.Blocks:
-    """The page."""
+    """The page; see `Page` for its parts."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         _meters.header()
         # Not inside the strip, which counts its children.
-        run, source, wanted, base, overlay = (gr.State(each) for each in ("", "", None, None, []))
+        states = [gr.State(each) for each in ("", "", None, None, [], None, None)]
         with gr.Tabs(elem_id="tabs") as strip:
-            helpers = (responder, inspector, examiner, querier, weigher, rehearser)
-            engine = (workspace, store, jobs, *helpers, Desk(), searches)
-            page = Page(*engine, strip, run, source, wanted, base, overlay)
+            helpers = (responder, inspector, examiner, querier, weigher, rehearser, previewer, writer, prompter)
+            engine = (workspace, store, jobs, *helpers, evaluator, bencher, Desk(), searches)
+            page = Page(*engine, strip, *states, alone=alone)
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
                     module.build(page, tab)
 
-        def arrive(request: gr.Request) -> Any:
-            """Back to the run that trains, or the one the address names; else the start."""
-            states = store.states(limit=20)
-            asked = (request.query_params or {}).get("run")
-            found = next((s for s in states if s.id == asked), None) or next((s for s in states if s.active), None)
-            newest = found or (states[0] if states else None)
-            return (newest.id if newest else ""), gr.Tabs(selected="curves") if found else gr.skip()
+        def arrive(request: gr.Request) -> str:
+            """Back to the run that trains, or the one the address names; else the newest."""
+            found, newest = _looked_for(store, request)
+            return found or newest
+
+        def show(here: str, request: gr.Request) -> Any:
+            """Its curves, unless the person has left the start by then."""
+            return gr.Tabs(selected="curves") if here == "Start" and _looked_for(store, request)[0] else gr.skip()
 
         # One slot a handler, Gradio's default, would let a room of people wait for one person's upload.
         demo.queue(default_concurrency_limit=20)
-        demo.load(arrive, None, [page.run, page.tabs], **QUIET)
+        here = gr.Textbox(visible=False)
+        arrived = demo.load(arrive, None, page.run, **QUIET).then(show, here, page.tabs, js=HERE, **QUIET)
+        arrived.then(None, js="() => { document.body.dataset.arrived = ''; }", **QUIET)  # whoever drives it may begin
     return demo
+
+
+def _looked_for(store: Store, request: gr.Request) -> tuple[str, str]:
+    """The run that the address names or that trains, and the newest; '' where there is none."""
+    states = store.states(limit=20)
+    asked = (request.query_params or {}).get("run")
+    found = next((s for s in states if s.id == asked), None) or next((s for s in states if s.active), None)
+    return found.id if found else "", states[0].id if states else ""
 
 
 def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bool = True) -> FastAPI:
@@ -106,7 +129,8 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
     responder, inspector = Responder(workspace), Inspector(workspace)
     examiner, querier, weigher = Examiner(workspace), Querier(workspace), Weigher(workspace)
-    rehearser, searches = Rehearser(workspace), Searches(jobs)
+    rehearser, previewer = Rehearser(workspace), Previewer(workspace)
+    writer, prompter, searches = Writer(workspace), Prompter(workspace), Searches(jobs)
     helpers = {
         "chat": responder,
         "tokens": inspector,
@@ -114,6 +138,11 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
         "queries": querier,
         "adapter": weigher,
         "rehearsal": rehearser,
+        "rewards": previewer,
+        "answers": writer,
+        "prompts": prompter,
+        "evaluations": Evaluator(workspace),
+        "benchmark": Bencher(workspace),
     }
 
     @contextlib.asynccontextmanager
@@ -142,7 +171,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, *helpers.values(), searches=searches),
+        build(workspace, store, jobs, *helpers.values(), searches=searches, alone=not hosts),
         path="/",
         theme=_theme(),
         css=css,

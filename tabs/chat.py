@@ -11,9 +11,10 @@ import gradio as gr
 
 from studio.errors import RunError, StudioError
 from studio.evaluation.metrics import LABELS, score
+from studio.prompt import PLACEHOLDER, ROW, Prompt
 from studio.responder import Labels, Sampling
 from studio.workspace import RunFolder
-from tabs._shared import PRIVATE, QUIET, Page, escaped, refusal, run_choices, said, shared_beginning
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, judge, refusal, run_choices, said, shared_beginning
 
 TITLE = "Chat"
 ORDER = 50
@@ -36,6 +37,9 @@ def build(page: Page, tab: gr.Tab) -> None:
         base = _side("base", "Base model", "As it was before training.")
         tuned = _side("tuned", "Tuned model", "With what it learnt.")
     reference = gr.HTML("", apply_default_css=False, elem_id="chat-reference")
+    with gr.Row(visible=False, elem_classes="tools") as framed:
+        framing = gr.HTML("", apply_default_css=False, elem_id="chat-framing")
+        bare = gr.Button("Ask without it", size="sm", scale=0, min_width=140, elem_id="chat-bare")
     prompt = gr.Textbox(
         label="Your message to both",
         lines=2,
@@ -47,6 +51,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         send = gr.Button("Send to both", variant="primary", elem_id="chat-send")
         stop = gr.Button("Stop", elem_id="chat-stop")
         clear = gr.Button("Start over", elem_id="chat-clear")
+        worth = gr.Button("Was fine-tuning worth it?", elem_id="chat-worth")
     labels = gr.HTML("", apply_default_css=False, elem_id="chat-labels")
     with gr.Accordion("How answers are drawn", open=False) as drawing, gr.Row():
         system = gr.Textbox("", label="System prompt", info="Put before the conversation; empty: the template's own.")
@@ -62,11 +67,16 @@ def build(page: Page, tab: gr.Tab) -> None:
     tab.select(refresh, [page.run, met], seen, **QUIET)
     chooser.input(refresh, [chooser, met], seen, **QUIET)
     chooser.input(lambda run_id: run_id, chooser, page.run, **QUIET)
-    held_out.input(said(functools.partial(_pick, page)), [chooser, held_out], [prompt, system, reference, row], **QUIET)
+    held_out.input(
+        said(functools.partial(_pick, page)),
+        [chooser, held_out, page.prompt],
+        [prompt, system, reference, row],
+        **QUIET,
+    )
     asking = gr.on(
         [send.click, prompt.submit],
         said(functools.partial(_ask, page)),
-        [chooser, prompt, system, base, tuned, row, heat, mass, most],
+        [chooser, prompt, system, base, tuned, row, heat, mass, most, page.prompt],
         [base, tuned, prompt, status, labels],
         concurrency_id="model",
         concurrency_limit=1,
@@ -77,6 +87,10 @@ def build(page: Page, tab: gr.Tab) -> None:
     stop.click(lambda: '<p class="muted">Stopped.</p>', None, status, cancels=[asking], **QUIET)
     cleared = [base, tuned, reference, status, labels]
     clear.click(lambda: ([], [], "", "", ""), None, cleared, cancels=[asking], **QUIET)
+    # Another prompt is another talk.
+    page.prompt.change(_frame, page.prompt, [framed, framing, system, base, tuned], **QUIET)
+    bare.click(lambda: None, None, page.prompt, **HEARD)
+    worth.click(lambda run_id: judge(run_id), chooser, [page.judged, page.tabs], **HEARD)
 
 
 def _side(name: str, label: str, hint: str) -> gr.Chatbot:
@@ -88,7 +102,7 @@ def _side(name: str, label: str, hint: str) -> gr.Chatbot:
 
 def _refresh(page: Page, run_id: str | None, met: str | None) -> Any:
     """The runs that can be talked to; the one this browser looks at is chosen. Another one starts another talk."""
-    states = [state for state in page.store.states(also=[run_id, met]) if state.saved]
+    states = [state for state in page.store.states(also=[run_id, met]) if state.saved and state.talks]
     found, known = run_choices(states), [state.id for state in states]
     chosen = next((each for each in (run_id, met) if each in known), known[0] if known else None)
     chooser = gr.Dropdown(found, value=chosen)
@@ -109,15 +123,31 @@ def _look(writes: bool) -> tuple[Any, ...]:
     )
 
 
-def _pick(page: Page, run_id: str, index: int | None) -> Any:
-    """A held-out row's question into the prompt, its right answer beside it."""
+def _frame(framing: dict[str, Any] | None) -> Any:
+    """What from now on stands around each message, if anything does; an empty talk."""
+    if not framing:
+        return gr.Row(visible=False), "", "", [], []
+    prompt = Prompt.parse(framing["prompt"])
+    count = len(prompt.demonstrations)
+    parts = ["its system text"] * bool(prompt.system.strip()) + ["its instruction"] * (
+        prompt.template != Prompt().template
+    )
+    parts += [f"{count} example{'s' * (count > 1)}"] * bool(count)
+    what = " and ".join(parts) or "the message as it is"
+    told = f"Both are asked with the prompt found for “{framing['title']}”: {what}."
+    return gr.Row(visible=True), f'<p class="ready">{escaped(told)}</p>', prompt.system, [], []
+
+
+def _pick(page: Page, run_id: str, index: int | None, framing: dict[str, Any] | None) -> Any:
+    """A held-out row's question into the prompt, its right answer beside it; its system text where no other is set."""
     rows = _held_out(_folder(page, run_id))
     if index is None or index >= len(rows):
         return gr.skip(), gr.skip(), "", ("", "")
     turns = rows[index]
     question, answer = turns[-2]["content"], turns[-1]["content"]
     shown = f'<p class="right-answer"><span class="label">Right answer</span> <code>{escaped(answer)}</code></p>'
-    return question, turns[0]["content"] if turns[0]["role"] == "system" else "", shown, (question, answer)
+    system = turns[0]["content"] if turns[0]["role"] == "system" else ""
+    return question, gr.skip() if framing else system, shown, (question, answer)
 
 
 def _ask(
@@ -131,6 +161,7 @@ def _ask(
     heat: float,
     mass: float,
     most: float,
+    framing: dict[str, Any] | None = None,
 ) -> Iterator[Any]:
     """Both answers, as they are written: first the base model's, then the tuned one's. Or the text's labels.
 
@@ -144,8 +175,9 @@ def _ask(
     if not page.store.state(run_id).writes:
         yield from _label(page.responder.label(folder, text))
         return
-    before = [{"role": "system", "content": system}] if system.strip() else []
-    talks = [[*_plain(side), {"role": "user", "content": text}] for side in (base, tuned)]
+    framed = Prompt.parse({**(framing["prompt"] if framing else {}), "system": system})
+    *before, user = framed.messages(_as_asked(framed, text))
+    talks = [[*_plain(side), user] for side in (base, tuned)]
     sampling = Sampling(max_new_tokens=int(most), temperature=heat, top_p=mass)
     try:
         for side, adapter in enumerate((False, True)):
@@ -163,6 +195,19 @@ def _ask(
         return
     right = row[1] if text == row[0] else ""  # a row's right answer says nothing of another question
     yield *map(_shown, talks), "", _outcome(right, talks[0][-1]["content"], talks[1][-1]["content"]), gr.skip()
+
+
+def _as_asked(prompt: Prompt, text: str) -> dict[str, str]:
+    """The message where the row belongs. Raises RunError for a prompt that asks for several columns."""
+    named = set(PLACEHOLDER.findall(prompt.template))
+    if ROW in named:
+        return {ROW: text}
+    if len(named) == 1:
+        return {named.pop(): text}
+    raise RunError(
+        "The prompt that the chat asks with has a place for each of several columns, and a message is one text.",
+        remedy="Press 'Ask without it', or take a prompt with {row}.",
+    )
 
 
 def _label(parts: Iterator[str | Labels]) -> Iterator[Any]:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-from dataclasses import replace
 from typing import Any
 
 import gradio as gr
 
-from studio.advice import advise, changed
-from studio.errors import RunError
 from tabs import _live, _versus
-from tabs._shared import HEARD, QUIET, Page, as_asked, run_choices, said
+from tabs._shared import QUIET, Page, run_choices
 
 TITLE = "Curves"
 ORDER = 40
@@ -31,7 +27,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             elem_id="curves-others",
         )
     with gr.Column() as single:
-        panel = _live.panel()
+        panel = _live.panel(page, "live")
     with gr.Column(visible=False) as several:
         overlay = _versus.panel("overlay", [])
 
@@ -55,17 +51,3 @@ def build(page: Page, tab: gr.Tab) -> None:
     seen = [page.run, page.overlay]
     gr.on([page.run.change, page.overlay.change, tab.select], refresh, seen, [chooser, others, *panels], **QUIET)
     gr.on([chooser.input, others.input], choose, [chooser, others], [*seen, *panels], **QUIET)
-    panel.click(said(functools.partial(_act, page)), None, [page.wanted, page.source, page.tabs], **HEARD)
-
-
-def _act(page: Page, event: gr.EventData) -> Any:
-    """A click in the panel: to the chat, or to the Train tab with the run's settings and what was advised."""
-    asked = event._data
-    if asked["action"] == "chat":
-        return gr.skip(), gr.skip(), gr.Tabs(selected="chat")
-    state, points = page.store.state(str(asked["run"])), page.store.points(str(asked["run"]))
-    advice = next((each for each in advise(state, points) if each.key == asked["advice"]), None)
-    if advice is None:
-        raise RunError("The run's curves no longer say that.", remedy="Look at what they say by now.")
-    copy = replace(state, config=changed(state.config, advice))
-    return *as_asked(copy, page.workspace), gr.Tabs(selected="train")

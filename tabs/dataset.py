@@ -29,9 +29,9 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Row():
         chooser = gr.Dropdown(
             _choices(page),
-            value=None,  # set on arrival, which shows it
+            value=None,  # set on arrival, which shows it; chosen before that, the answer would overrule the choice
             label="Data set",
-            interactive=True,
+            interactive=False,
             scale=3,
             elem_id="dataset-choice",
             info="Samples, and what is yours.",
@@ -86,7 +86,7 @@ def _arrive(page: Page, name: str | None, changed: int) -> Any:
     choices = _choices(page)
     if name in [value for _, value in choices]:
         return gr.Dropdown(choices), changed + 1
-    return gr.Dropdown(choices, value=FIRST), gr.skip()
+    return gr.Dropdown(choices, value=FIRST, interactive=True), gr.skip()
 
 
 def _show(page: Page, name: str) -> Any:

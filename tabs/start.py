@@ -10,7 +10,7 @@ from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.data.templates import to_messages
 from studio.workspace import Workspace
-from tabs._shared import PRIVATE, QUIET, Page, escaped, said
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, judge, said
 
 TITLE = "Start"
 ORDER = 10
@@ -33,22 +33,22 @@ def build(page: Page, tab: gr.Tab) -> None:
             "Start training", variant="primary", size="lg", elem_id="start-training", scale=0, min_width=260
         )
         own = gr.Button("Use my own data", size="lg", elem_id="start-own", scale=0, min_width=200)
+        worth = gr.Button("Was it worth it?", size="lg", elem_id="start-worth", scale=0, min_width=200, visible=False)
     status = gr.HTML("", apply_default_css=False)
 
     def begin() -> Any:
         return page.jobs.submit(RunConfig.parse(FIRST_RUN)), gr.Tabs(selected="curves")
 
-    def tell() -> str:
-        active = [state for state in page.store.states(limit=50) if state.active]
-        if not active:
-            return ""
-        return (
-            f'<p class="muted">{len(active)} run(s) in progress, shown under Curves; a new one waits for its turn.</p>'
-        )
+    def tell() -> Any:
+        states = page.store.states(limit=50)
+        active = sum(state.active for state in states)
+        told = f'<p class="muted">{active} run(s) in progress, shown under Curves; a new one waits for its turn.</p>'
+        return told if active else "", gr.Button(visible=any(state.saved and state.writes for state in states))
 
     start.click(said(begin), None, [page.run, page.tabs], **PRIVATE)
     own.click(lambda: gr.Tabs(selected="dataset"), None, page.tabs, **QUIET)
-    tab.select(tell, None, status, **QUIET)
+    worth.click(judge, page.run, [page.judged, page.tabs], **HEARD)
+    tab.select(tell, None, [status, worth], **QUIET)
 
 
 def _welcome(workspace: Workspace) -> str:

@@ -88,6 +88,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     _let_pick(page, asked)
     _let_fit(page, asked, told)
     _let_begin(page, asked, told)
+    asked.form.rewards.offer_runs(tab, page.store)
     _rehearsal.connect(page, told.rehearsal, asked.fields, asked.read)
 
 

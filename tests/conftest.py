@@ -17,8 +17,12 @@ from studio.config import RunConfig
 from studio.jobs import Jobs
 from studio.store import Store
 from studio.workspace import Workspace
+from tests import nursery
 
 ROOT = Path(__file__).resolve().parents[1]
+
+
+nursery.install(starts=True)
 
 
 @pytest.fixture(scope="session", autouse=True)

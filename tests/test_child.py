@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
+
+from studio import child
 
 
 @pytest.mark.parametrize("stdin_stays_open", [True, False], ids=["idle", "parent gone"])
@@ -15,3 +18,17 @@ def test_it_ends_by_itself(stdin_stays_open: bool) -> None:
         if not stdin_stays_open:
             process.stdin.close()
         assert process.wait(timeout=60) == 0
+
+
+def test_progress_is_told_now_and_then_and_what_is_new_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "_EVERY", 1e9)
+    told: list[dict[str, Any]] = []
+    ended = False
+    tell = child.teller(lambda **values: told.append(values), lambda: ended)
+    for place in range(100):
+        tell("Reading", place, 100)
+    tell("Writing", 0, 1)
+    assert told == [{"doing": "Reading", "done": 0, "total": 100}, {"doing": "Writing", "done": 0, "total": 1}]
+    ended = True
+    with pytest.raises(child.Stopped):
+        tell("Writing", 1, 1)

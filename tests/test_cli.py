@@ -441,6 +441,7 @@ def test_labels_and_new_tokens_are_told_in_a_line(capsys: pytest.CaptureFixture[
     ]
 
 
+@pytest.mark.slow
 def test_a_disk_that_is_almost_full_rests_the_run_while_a_checkpoint_fits(
     small_disk: Path, rows_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

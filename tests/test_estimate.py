@@ -291,5 +291,17 @@ def test_an_earlier_run_tells_how_long_rows_are_and_how_fast_they_go(workspace: 
     assert other.seconds is None  # another method has another speed
 
 
+def test_what_learns_from_its_own_answers_is_timed_by_what_it_writes(workspace: Workspace, tiny_config: Make) -> None:
+    def asked(answers: int, length: int, batch: int) -> RunConfig:
+        objective = {"name": "grpo", "num_generations": answers, "max_completion_length": length, "max_length": 128}
+        training = {"per_device_train_batch_size": batch, "max_steps": 10}
+        return tiny_config(objective=objective, training=training, rewards={"length": {}})
+
+    earlier = State("one", check(asked(2, 8, 4), workspace).to_dict(), step=5, seconds=4.0, tokens=50)
+    plan = look_ahead(asked(4, 32, 8), workspace, ROOM, [earlier])
+    assert plan is not None
+    assert plan.seconds == pytest.approx(10 * 4.0 / 5 * 2 * 4 * 2)
+
+
 def test_a_model_that_is_not_here_yet_is_not_guessed_at(workspace: Workspace, tiny_config: Make) -> None:
     assert look_ahead(tiny_config(model="someone/else"), workspace, ROOM) is None

@@ -185,7 +185,7 @@ def test_sizes_are_counted_aside_and_anew_when_a_run_goes_on(ended: RunFolder) -
     assert sizes.of(ended) is None
     first = counted(sizes, None)
     assert first == 5000 + sum(path.stat().st_size for path in ended.path.iterdir() if path.is_file())
-    assert read == [ended.id]
+    assert set(read) == {ended.id}  # who asks while a count ends may have it counted once more
     (ended.path / "more").write_bytes(b"x" * 100)
     ended.events.append(Note(text="on"))
     assert counted(sizes, first) > first + 100

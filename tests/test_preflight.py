@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from studio.config import RunConfig
-from studio.errors import ConfigError
+from studio.errors import ConfigError, DatasetError
 from studio.methods.lora import Lora
 from studio.models.base import load, placement
 from studio.models.catalog import locate
@@ -61,3 +61,48 @@ def test_an_optimizer_in_8_bits_needs_its_package(
         check(tiny_config(training={"optim": optim}), workspace)
     assert "pip install bitsandbytes" in caught.value.remedy
     check(tiny_config(), workspace)
+
+
+# -- rewards ----------------------------------------------------------------------------------------
+
+POLICY = {"name": "ppo", "max_length": 64, "max_completion_length": 8}
+
+
+@pytest.mark.parametrize(
+    ("objective", "rewards", "problem"),
+    [
+        (POLICY, {}, "learns from rewards, and none is chosen"),
+        (POLICY, {"length": {"weight": 0}}, "learns from rewards, and none with a weight is chosen"),
+        (POLICY, {"length": {}, "keywords": {}}, "'Keywords' has no words to look for"),
+        (POLICY, {"length": {}, "sentiment": {"run": "gone"}}, "'gone' is no run here that learnt labels"),
+        ({"name": "next_token", "max_length": 64}, {"length": {}}, "learns from examples, so rewards (length)"),
+        (POLICY, {"length": {}, "repetition": {"weight": -1}}, ""),
+        (POLICY, {"similarity": {}}, ""),
+    ],
+)
+def test_rewards_are_there_where_they_are_learnt_from_and_nowhere_else(
+    workspace: Workspace, tiny_config: Make, objective: dict[str, Any], rewards: dict[str, Any], problem: str
+) -> None:
+    values = {**tiny_config().to_dict(), "objective": objective, "rewards": rewards}
+    config = RunConfig.parse(values)
+    if not problem:
+        assert check(config, workspace).rewards == config.rewards
+        return
+    with pytest.raises(ConfigError) as caught:
+        check(config, workspace)
+    assert problem in caught.value.problem
+
+
+def test_plain_text_has_no_right_answers_to_compare_with(
+    workspace: Workspace, tiny_config: Make, tmp_path: Path
+) -> None:
+    (tmp_path / "texts.jsonl").write_text("\n".join(json.dumps({"text": f"text {i}"}) for i in range(9)))
+    values = tiny_config(dataset={"source": str(tmp_path / "texts.jsonl")}).to_dict()
+    with pytest.raises(DatasetError, match="holds 'text' data"):
+        check(RunConfig.parse({**values, "objective": POLICY, "rewards": {"similarity": {}}}), workspace)
+
+
+def test_a_policy_learns_on_one_device(workspace: Workspace, tiny_config: Make) -> None:
+    values = {**tiny_config(training={"num_processes": 2}).to_dict(), "objective": POLICY, "rewards": {"length": {}}}
+    with pytest.raises(ConfigError, match="trains on one device"):
+        check(RunConfig.parse(values), workspace)

@@ -108,9 +108,9 @@ def test_a_process_that_died_is_replaced(querier: Querier, draft: Draft) -> None
     assert ask(querier, draft, "SELECT 1").rows == [(1,)]
     first = pid(querier)
     assert first is not None
-    process = psutil.Process(first)
-    process.kill()
-    process.wait()
+    psutil.Process(first).kill()
+    assert querier.child._process is not None
+    querier.child._process.wait(20)  # until who started it knows, too
     assert ask(querier, draft, "SELECT 2").rows == [(2,)]
     assert pid(querier) != first
 

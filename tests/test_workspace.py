@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 from pathlib import Path
 
 import pytest
 
-from studio.errors import RunError
+from studio.errors import RunError, explain
 from studio.workspace import Workspace, slug
 
 
@@ -33,3 +34,9 @@ def test_a_workspace_that_cannot_be_made_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot be written"):
         Workspace(tmp_path / "file" / "w").create()
+
+
+def test_a_disk_that_cannot_be_written_is_called_so() -> None:
+    said = explain(OSError(errno.EROFS, "Read-only file system", "/media/usb/runs"))
+    assert said.problem == "/media/usb/runs cannot be written: its disk is read-only."
+    assert "--workspace" in said.remedy

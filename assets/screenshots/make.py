@@ -1,6 +1,6 @@
 """Takes the README's pictures from the real page: a real run of the starter model in a headless Chromium.
 
-python assets/screenshots/make.py [--workspace FOLDER] [--only run|data|compare]
+python assets/screenshots/make.py [--workspace FOLDER] [--only run|data|compare|rewards|prompts]
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ def drive(page: Page, url: str) -> None:
     page.locator("#start-training").wait_for()
     take(page, "start")
     page.locator("#start-training").click()
-    page.locator(".live .chip.training").wait_for(timeout=120_000)
+    page.locator("#live .live .chip.training").wait_for(timeout=120_000)
     page.wait_for_function("document.querySelector('[data-live=loss]').data?.[0]?.x?.length >= 14", timeout=300_000)
     take(page, "training")
-    page.locator(".live .chip.done").wait_for(timeout=600_000)
+    page.locator("#live .live .chip.done").wait_for(timeout=600_000)
     take(page, "result")
     page.get_by_role("button", name="Talk to both models").click()
     page.locator("#chat-held-out input").click()
@@ -123,10 +123,49 @@ def drive_data(page: Page, url: str) -> None:
     take(page, "quality")
 
 
+def tick(page: Page, tab: str, title: str, *, on: bool = True) -> None:
+    box = page.locator(f"#tab-{tab}").get_by_role("checkbox", name=title, exact=True)
+    box.set_checked(on)
+
+
+def drive_rewards(page: Page, url: str) -> None:
+    """What three rewards would teach the starter model."""
+    page.goto(url)
+    page.locator("body[data-arrived]").wait_for()
+    page.get_by_role("tab", name="Rewards", exact=True).click()
+    tick(page, "rewards", "Valid JSON")
+    tick(page, "rewards", "No repetition")
+    page.locator("#rewards-preview").click()
+    page.locator("#rewards-report h3").first.wait_for(timeout=900_000)
+    take(page, "rewards")
+
+
+def drive_prompts(page: Page, url: str) -> None:
+    """A search for a better prompt, to its verdict; in a workspace that holds one, that one."""
+    page.goto(url)
+    page.locator("body[data-arrived]").wait_for()
+    page.get_by_role("tab", name="Prompts", exact=True).click()
+    page.locator("#prompts-placeholders code").first.wait_for(state="attached")
+    if not page.locator("#prompts-board .verdict").count():
+        page.locator("#prompts-start").click()
+    page.locator("#prompts-board .verdict .whiskers").wait_for(timeout=900_000)
+    page.wait_for_function("document.querySelector('#prompts-board .chart')?.data?.length > 1")
+    take(page, "prompts", "#prompts-board .headline", "#prompts-board .pareto")
+
+
+PARTS = {
+    "run": drive,
+    "data": drive_data,
+    "compare": drive_compare,
+    "rewards": drive_rewards,
+    "prompts": drive_prompts,
+}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workspace", type=Path, default=Path(tempfile.mkdtemp()))
-    parser.add_argument("--only", choices=("run", "data", "compare"), help="only the pictures of that part")
+    parser.add_argument("--only", choices=tuple(PARTS), help="only the pictures of that part")
     options = parser.parse_args()
     command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", "0"]
     own = {**os.environ, "FINETUNE_STUDIO_WORKSPACE": str(options.workspace)}  # so that no picture names its path
@@ -138,7 +177,7 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
             page = browser.new_page(viewport={"width": 1280, "height": 940})
-            for name, part_of in (("run", drive), ("data", drive_data), ("compare", drive_compare)):
+            for name, part_of in PARTS.items():
                 if options.only in (None, name):
                     part_of(page, found[0] + "/?__theme=light")
             browser.close()

@@ -6,17 +6,18 @@ import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from studio.store import Store
 from studio.workspace import Workspace
+from tests.nursery import popen
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -49,15 +50,15 @@ class Studio:
         self.workspace = workspace
         self.port = 0
         self.log = workspace.parent / "server.log"
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Any = None
         self.url = ""
 
     def start(self) -> Studio:
-        command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", str(self.port)]
-        command.append("--no-warm-worker")  # most tests train nothing, and its imports take their processor
-        with self.log.open("w") as log:
-            self.process = subprocess.Popen(
-                [*command, "--workspace", str(self.workspace)],
+        # Without a warm worker: most tests train nothing, and its imports take their processor.
+        arguments = ["--no-browser", "--no-warm-worker", "--port", str(self.port), "--workspace", str(self.workspace)]
+        with self.log.open("wb") as log:
+            self.process = popen(
+                [sys.executable, "-m", "tabs._main", *arguments],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -80,7 +81,6 @@ class Studio:
 
     def kill(self) -> None:
         """As a power cut would: no goodbye."""
-        assert self.process is not None
         os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
 
@@ -130,6 +130,7 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[Open]:
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(studio.url + path)
         page.get_by_role("tab", name="Start", exact=True).wait_for()
+        page.locator("body[data-arrived]").wait_for()  # or it may leave the tab that a test has gone to
         pages.append(page)
         return page
 
@@ -140,15 +141,27 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[Open]:
 
 
 def go(page: Page, tab: str) -> None:
-    """Click on a tab by its title."""
-    page.get_by_role("tab", name=tab, exact=True).click()
+    """Click on a tab by its title; where the strip is too narrow for it, in the strip's menu."""
+    page.locator("body[data-arrived]").wait_for(timeout=60_000)
+    shown = page.get_by_role("tab", name=tab, exact=True).locator("visible=true")
+    menu = page.locator("#tabs .overflow-menu > button").first
+    listed = page.locator("#tabs .overflow-dropdown").first.get_by_role("button", name=tab, exact=True)
+    deadline = time.monotonic() + 20
+    while not shown.count() and not listed.count():  # the strip is laid out anew whenever the page is
+        assert time.monotonic() < deadline, f"no tab {tab!r}"
+        if menu.is_visible():
+            menu.click()
+        page.wait_for_timeout(100)
+    (shown if shown.count() else listed).first.click()
 
 
 def wait_for_status(page: Page, status: str, seconds: float) -> None:
     """Until the live panel shows `status`; a failure shows its sentence at once."""
-    chip = page.locator(".live .chip")
+    chip = page.locator("#live .live .chip")
     deadline = time.monotonic() + seconds
     while (shown := (chip.text_content() or "").strip()) != status:
         if shown == "failed" or time.monotonic() > deadline:
-            raise AssertionError(f"the run is {shown!r}, not {status!r}: {page.locator('.live').inner_text()[:2000]}")
+            raise AssertionError(
+                f"the run is {shown!r}, not {status!r}: {page.locator('#live .live').inner_text()[:2000]}"
+            )
         page.wait_for_timeout(200)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page, expect
@@ -13,6 +15,17 @@ def choose(page: Page, elem_id: str, text: str) -> None:
     """Pick an entry of a dropdown by a part of its text."""
     page.locator(f"#{elem_id} input").click()
     page.get_by_role("option").filter(has_text=text).first.click()
+
+
+@contextmanager
+def far_away(page: Page) -> Iterator[None]:
+    """Meanwhile each answer comes a second and a half later."""
+    network = page.context.new_cdp_session(page)
+    conditions = {"offline": False, "latency": 1500, "downloadThroughput": -1, "uploadThroughput": -1}
+    network.send("Network.emulateNetworkConditions", conditions)
+    yield
+    network.send("Network.emulateNetworkConditions", {**conditions, "latency": 0})
+    network.detach()
 
 
 def upload(page: Page, path: Path) -> None:
@@ -59,5 +72,5 @@ def toast(page: Page, text: str, *, close: bool = True) -> None:
     expect(found).to_be_visible()
     assert "Traceback" not in found.inner_text()
     if close:
-        found.get_by_test_id("toast-close").click()
+        found.get_by_test_id("toast-close").evaluate_all("all => all.forEach((each) => each.click())")  # may be gone
         expect(found).not_to_be_visible()

@@ -12,7 +12,7 @@ from playwright.sync_api import expect
 from studio.config import RunConfig
 from tests.ui.conftest import Open, Studio, go
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 CELLS = "document.querySelector('#adapter-plot .map')?.data?.[0].z.flat().length"
 MAP_TITLE = "document.querySelector('#adapter-plot .map').layout.title.text"

@@ -66,7 +66,7 @@ def page(browser: Browser, workspace: Workspace, training: RunFolder) -> Iterato
     faults: list[str] = []
     opened.on("pageerror", lambda error: faults.append(str(error)))
     opened.goto(f"{studio.url}/?run={training.id}")
-    opened.locator(".live .chip").wait_for()
+    opened.locator("#live .live .chip").wait_for()
     yield opened
     opened.close()
     studio.kill()

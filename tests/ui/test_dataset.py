@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Dialog, Locator, Page, Route, expect
 
 from tests.ui.conftest import Open, go
-from tests.ui.steps import bring, cell, choose, go_to_part, numbers, toast
+from tests.ui.steps import bring, cell, choose, far_away, go_to_part, numbers, toast
 
 pytestmark = pytest.mark.browser
 
@@ -93,9 +93,12 @@ def test_rows_are_edited_taken_back_saved_and_found_again(open_page: Open, sums:
     expect(page.locator("#rows-unsaved")).to_contain_text("Everything is saved")
 
     page.reload()
-    go(page, "Dataset")
-    choose(page, "dataset-choice", "sums (yours)")
-    place(page, "of 10")
+    with far_away(page):  # what is chosen at once stays chosen, however late the answer to the arrival comes
+        go(page, "Dataset")
+        choose(page, "dataset-choice", "sums (yours)")
+        place(page, "of 10")
+        page.wait_for_timeout(3000)
+    expect(page.locator("#dataset-choice input")).to_have_value("sums (yours)")
     expect(cell(page, 0, "answer")).to_have_text("=1+1 is nothing")
     expect(cell(page, 1, "answer")).to_have_text("it is two")
     assert not page.locator("#dataset-rows").get_by_text("what is 3 and 3?").count()

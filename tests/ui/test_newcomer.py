@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.conftest import ROOT
 from tests.ui.conftest import Open, Studio, go, wait_for_status
-from tests.ui.steps import go_to_part
+from tests.ui.steps import choose, go_to_part
 
 pytestmark = [pytest.mark.browser, pytest.mark.starter]
 
@@ -39,7 +39,7 @@ def test_the_first_five_minutes(with_starter: Studio, open_page: Open) -> None:
     began = time.monotonic()
     page.locator("#start-training").click()
 
-    page.locator(".live .steps li.here").wait_for()
+    page.locator("#live .live .steps li.here").wait_for()
     wait_for_status(page, "training", 60)
     page.wait_for_function("document.querySelector('[data-live=loss]').data[0].x.length >= 3", timeout=60_000)
     tiles = page.locator("[data-live=tiles]")
@@ -70,8 +70,9 @@ def test_the_first_five_minutes(with_starter: Studio, open_page: Open) -> None:
     assert answers[0] != answers[1]
 
 
+@pytest.mark.slow  # its parts are tested each by itself
 @pytest.mark.skipif(not ALPACA.exists(), reason="the shared test data is not beside this checkout")
-def test_ones_own_file(with_starter: Studio, open_page: Open) -> None:
+def test_ones_own_file(open_page: Open) -> None:
     """A real instruction file: uploaded, recognised, trained on through the form, and talked to."""
     page = open_page()
     page.locator("#start-own").click()
@@ -83,6 +84,7 @@ def test_ones_own_file(with_starter: Studio, open_page: Open) -> None:
     go_to_part(page, "Columns")
     expect(page.locator("#dataset-example .learnt")).to_be_visible()
     page.locator("#dataset-use").click()
+    choose(page, "train-model", "Tiny")
     for field, value in (("max_steps", "4"), ("max_length", "256")):
         box = page.locator(f".field-{field} input, .field-{field} textarea").locator("visible=true").first
         box.fill(value)
@@ -95,7 +97,7 @@ def test_ones_own_file(with_starter: Studio, open_page: Open) -> None:
         box.blur()
         expect(page.locator("#train-yaml")).to_contain_text(f"{field}: {value}")
     page.locator("#train-start").click()
-    page.locator(".live .chip").wait_for()
+    page.locator("#live .live .chip").wait_for()
     wait_for_status(page, "done", 4 * MINUTES)
     expect(page.locator("[data-live=facts]")).to_contain_text("8 held out")
     expect(page.locator(".result .headline")).to_contain_text("Held-out loss")

@@ -98,7 +98,7 @@ def test_the_queue_is_put_in_order_and_a_restart_keeps_it(studio: Studio, open_p
 
 def go_to_runs(page: Page) -> None:
     """Once the page has gone to a run by itself, and the first run trains."""
-    page.locator(".live .chip").wait_for()
+    page.locator("#live .live .chip").wait_for()
     go(page, "Runs")
     expect(line(page, "LoRA").locator(".chip")).to_have_text("training", timeout=60_000)
 

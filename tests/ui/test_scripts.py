@@ -84,7 +84,7 @@ def test_the_last_answer_is_drawn_though_a_button_was_held_when_it_came(shown: S
     assert page.evaluate("told") == [{"action": "curves", "run": "r"}]
 
 
-LIVE = ["result", "along", "live"]
+LIVE = ["confusion", "result", "along", "live"]
 
 
 def live(key: str) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def live(key: str) -> dict[str, Any]:
     state |= {"total_steps": 2, "seconds": 1, "remaining": None, "metrics": {}, "last_eval": None, "writes": True}
     state |= {"notes": [], "problem": "", "remedy": "", "facts": "", "saved": False, "stopping": False, "result": None}
     state |= {"marks": [], "advice": [], "samples": {"total": 0, "new": []}}
-    return state | {"vocabulary": None, "charts": [chart], "curves": {"m": [[1, 2], [3, 4]]}, "next": 2}
+    return state | {"vocabulary": None, "charts": [chart], "kinds": 1, "curves": {"m": [[1, 2], [3, 4]]}, "next": 2}
 
 
 def test_a_chart_may_have_any_name_and_is_not_resized_while_hidden(shown: Shown) -> None:
@@ -130,3 +130,21 @@ def test_a_lost_answer_does_not_end_the_picking_of_layers(shown: Shown) -> None:
         assert [each["answers"] for each in page.evaluate("told")] == list(range(1, times + 1))
         page.clock.fast_forward(10_000)
         expect(box).to_be_checked()
+
+
+def test_a_marked_change_holds_both_texts_whole(shown: Shown) -> None:
+    """Without what came it is the text before, without what went the text after; nothing of it is run."""
+    texts = ["Say it.", "Say <b>it</b> twice, say it: {row}", "it: {row} twice <img src=x onerror=alert(1)>"]
+    pairs = [(before, after) for before in texts for after in [*texts, ""]]
+    read = """(gone) => [...document.querySelectorAll('.tidy .text')].map((text) => {
+        const copy = text.cloneNode(true);
+        copy.querySelectorAll(gone).forEach((part) => part.remove());
+        return copy.textContent; })"""
+    page = shown('<div class="tidy"></div>', [], {})
+    for before, after in pairs:
+        value = {"items": [{"key": "k", "title": "t", "why": "w", "on": True}], "nothing": ""}
+        value |= {"before": {"system": before, "template": before}, "after": {"system": after, "template": after}}
+        page.evaluate(RUN, [script("along", "diff", "tidy"), value])
+        assert page.evaluate(read, "ins") == [before, before]
+        assert page.evaluate(read, "del") == [after, after]
+        assert page.locator(".text :is(b, img)").count() == 0

@@ -12,7 +12,7 @@ from tests.ui.conftest import Open, Studio, go
 from tests.ui.steps import bring, choose
 from tests.ui.test_tiny import fill
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 
 @pytest.fixture

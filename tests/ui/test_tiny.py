@@ -41,7 +41,7 @@ def start_tiny(page: Page, rows: Path, *, steps: int) -> None:
     fill(page, "learning_rate", "0.01")
     expect(page.locator("#train-yaml")).to_contain_text(f"max_steps: {steps}")
     page.locator("#train-start").click()
-    page.locator(".live .chip").wait_for()
+    page.locator("#live .live .chip").wait_for()
 
 
 def test_a_reload_a_second_browser_and_a_killed_server_lose_nothing(
@@ -53,7 +53,7 @@ def test_a_reload_a_second_browser_and_a_killed_server_lose_nothing(
     page.wait_for_function(f"{POINTS} > 5")
 
     page.reload()
-    page.locator(".live .chip").wait_for()  # it comes back to where the run is
+    page.locator("#live .live .chip").wait_for()  # it comes back to where the run is
     wait_for_status(page, "training", 20)
     page.wait_for_function(f"{POINTS} > 10")
 

@@ -42,7 +42,7 @@ def later(workspace: Workspace) -> Iterator[Studio]:
 def watch(browser: Browser, studio: Studio, folder: RunFolder) -> Page:
     page = browser.new_page(viewport={"width": 1280, "height": 900})
     page.goto(f"{studio.url}/?run={folder.id}")
-    page.locator(".live .chip").wait_for()
+    page.locator("#live .live .chip").wait_for()
     return page
 
 
