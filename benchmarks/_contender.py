@@ -81,5 +81,5 @@ def peak_memory() -> float:
 
 def run_named(contenders: dict[str, Any]) -> None:
     """`python FILE NAME JOB.json`."""
-    sys.path.pop(0)  # this folder, whose datasets.py hides the package of that name
+    sys.path.pop(0)  # this folder, whose names would hide packages of the same name
     contenders[sys.argv[1]](Job.read(sys.argv[2]))
