@@ -1,4 +1,4 @@
-"""What the Critique and the Arena share: which model speaks, and the one who writes for both."""
+"""Who answers: models as they are and what runs made of them, as people choose them and as settings name them."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ WRITING: dict[str, Any] = {
     "show_progress": "hidden",
 }
 RUN, MODEL = "run:", "model:"
+_BASE = "base:"  # before the id of a run whose model is asked as it was before training
 
 
 def rows_setting(default: int) -> Any:
@@ -38,25 +39,54 @@ def length_setting() -> Any:
     return setting(96, "Longest answer", ge=4, le=2048, unit="tokens", help="Whatever the model writes ends there.")
 
 
+def writing(page: Page) -> list[State]:
+    """Runs whose model writes, newest first."""
+    return [state for state in page.store.states() if state.saved and state.writes]
+
+
 def voice_choices(page: Page) -> list[tuple[str, str]]:
-    """Runs whose model writes, newest first, then the models that they can begin with."""
-    states = [state for state in page.store.states() if state.saved and state.writes]
+    """What runs learnt whose model writes, newest first, then the models that they can begin with."""
+    states = writing(page)
+    return [*learnt_choices(states, before=False), *model_choices(states)]
+
+
+def learnt_choices(states: list[State], *, before: bool) -> list[tuple[str, str]]:
+    """What these runs learnt; with `before`, each that writes also as it was before training."""
+    choices = []
+    for state, (label, run) in zip(states, run_choices(states), strict=True):
+        choices.append((f"Tuned: {label}", key_of(run=run)))
+        if before and state.writes:
+            choices.append((f"Before training: {label}", key_of(run=run, tuned=False)))
+    return choices
+
+
+def model_choices(states: list[State]) -> list[tuple[str, str]]:
+    """Models as they are: those that the studio names, and what these runs began with."""
     free = free_memory()
     known = {
         each.model: f"{each.title}, as it is · {fits(each.parameters, free)}" for each in SUGGESTIONS if each.writes
     }
     known |= {base: f"{base}, as it is" for base in map(_base, states) if base not in known}
-    tuned = [(f"Tuned: {label}", key_of(run=run_id)) for label, run_id in run_choices(states)]
-    return tuned + [(label, key_of(model=model)) for model, label in known.items()]
+    return [(label, key_of(model=model)) for model, label in known.items()]
 
 
 def _base(state: State) -> str:
     return str(state.config.get("model", ""))
 
 
-def key_of(*, run: str = "", model: str = "") -> str:
-    """What a choice of `voice_choices` holds."""
-    return RUN + run if run else MODEL + model
+def key_of(*, run: str = "", model: str = "", tuned: bool = True) -> str:
+    """What a choice holds. `tuned` tells of a run only."""
+    if not run:
+        return MODEL + model
+    return (RUN if tuned else _BASE) + run
+
+
+def settings_of(key: str | None) -> dict[str, Any]:
+    """A choice as settings name who answers. Raises ConfigError where none is chosen."""
+    if key and key.startswith(_BASE):
+        return {"run": key.removeprefix(_BASE), "tuned": False}
+    voice = voice_of(key)
+    return {"run": voice.run} if voice.run else {"model": voice.model}
 
 
 def base_of(page: Page, key: str | None) -> str | None:

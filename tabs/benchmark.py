@@ -155,14 +155,13 @@ def _picked(event: gr.EventData) -> Any:
 
 def _models(page: Page) -> list[tuple[str, str]]:
     """Models as they are, then each run's, newest first, with its adapter beside the base and merged into it."""
-    voices = _voices.voice_choices(page)
-    plain = [(label, key.removeprefix(_voices.MODEL)) for label, key in voices if key.startswith(_voices.MODEL)]
-    states = {state.id: state for state in page.store.states() if state.saved and state.writes}
+    states = _voices.writing(page)
+    plain = [(label, key.removeprefix(_voices.MODEL)) for label, key in _voices.model_choices(states)]
     tuned = [
         (f"{label} · {words}", prefix + run)
-        for label, run in run_choices(list(states.values()))
+        for state, (label, run) in zip(states, run_choices(states), strict=True)
         for words, prefix in (("adapter", RUN), ("merged", MERGED))
-        if prefix == RUN or _merges(states[run])
+        if prefix == RUN or _merges(state)
     ]
     return plain + tuned
 

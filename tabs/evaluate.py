@@ -24,7 +24,7 @@ from studio.workspace import Workspace, write_whole
 from tabs import _downloads, _voices
 from tabs._form import Group
 from tabs._live import script
-from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, meter, run_choices, said, source_choices, waits
+from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, meter, said, source_choices, waits
 
 TITLE = "Evaluate"
 ORDER = 46
@@ -37,7 +37,6 @@ NOTHING = "No evaluation yet: choose models above and press “Evaluate”."
 SURE = "(name) => confirm('Delete this evaluation with all its answers?') ? name : null"
 LEFT = '<p class="muted">Left where it was. What was answered is kept: “Go on” takes it up.</p>'
 SHOWN = 10  # rows on a page
-_BASE = "base:"  # before the id of a run whose model is asked as it was before training
 _OWN, _NONE = "The rows that the first run held out", "None"
 
 # One process asks: whoever comes second waits in Gradio's line.
@@ -124,12 +123,7 @@ def build(page: Page, tab: gr.Tab) -> None:
 def _choices(page: Page) -> list[tuple[str, str]]:
     """What runs learnt, newest first, and what they began with; then models as they are."""
     states = [state for state in page.store.states() if state.saved and (state.writes or _names_labels(state))]
-    runs = []
-    for state, (label, run) in zip(states, run_choices(states), strict=True):
-        runs.append((f"Tuned: {label}", _voices.key_of(run=run)))
-        if state.writes:
-            runs.append((f"Before training: {label}", _BASE + run))
-    return [*runs, *(each for each in _voices.voice_choices(page) if each[1].startswith(_voices.MODEL))]
+    return [*_voices.learnt_choices(states, before=True), *_voices.model_choices(_voices.writing(page))]
 
 
 def _names_labels(state: State) -> bool:
@@ -140,17 +134,10 @@ def _names_labels(state: State) -> bool:
 def _first_choice(known: Sequence[tuple[str, str]], run: str) -> list[str]:
     """What a run began with and what it learnt; of the newest, where none is looked at."""
     keys = [key for _, key in known]
-    newest = next((each for each in keys if each.startswith(_voices.RUN)), None)
-    tuned = _voices.key_of(run=run) if _voices.key_of(run=run) in keys else newest
-    both = [tuned.replace(_voices.RUN, _BASE, 1), tuned] if tuned else []
+    if _voices.key_of(run=run) not in keys:
+        run = next((each.removeprefix(_voices.RUN) for each in keys if each.startswith(_voices.RUN)), "")
+    both = [_voices.key_of(run=run, tuned=tuned) for tuned in (False, True)] if run else []
     return [each for each in both if each in keys]
-
-
-def _candidate(key: str) -> dict[str, Any]:
-    if key.startswith(_BASE):
-        return {"run": key.removeprefix(_BASE), "tuned": False}
-    voice = _voices.voice_of(key)
-    return {"run": voice.run} if voice.run else {"model": voice.model}
 
 
 def _read(
@@ -159,7 +146,7 @@ def _read(
     """Raises ConfigError."""
     return EvaluationSettings.parse(
         {
-            "candidates": [_candidate(each) for each in who or []],
+            "candidates": [_voices.settings_of(each) for each in who or []],
             "dataset": {"source": source} if source else None,
             "old": {"source": old} if old else None,
             **group.parse(raw),

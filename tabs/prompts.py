@@ -33,7 +33,6 @@ from tabs._shared import (
     escaped,
     meter,
     refusal,
-    run_choices,
     said,
     source_choices,
     waits,
@@ -56,7 +55,6 @@ SURE = "(name) => confirm('Delete this search with all its scores? Data sets mad
 LEFT = '<p class="muted">Left where it was. What was scored is kept: “Go on” takes it up.</p>'
 ENDING = '<p class="muted">It stops after the rows it has asked, and chooses among what it has.</p>'
 REFRESH = 1.5  # seconds between two looks at the leaderboard
-_BASE = "base:"  # before the id of a run whose model is asked as it was before training
 
 # One process asks: whoever comes second waits in Gradio's line.
 ALONE: dict[str, Any] = {**PRIVATE, "concurrency_id": "prompter", "concurrency_limit": 1, "show_progress": "hidden"}
@@ -131,7 +129,7 @@ class Form:
         chosen, strategy, writer, others = parsed
         return StudySettings.parse(
             {
-                **_asked(who),
+                **_voices.settings_of(who),
                 "dataset": {"source": source or ""},
                 "prompt": {"system": system or "", "template": template or "", "demonstrations": shots},
                 "rewards": chosen,
@@ -222,26 +220,13 @@ def _on(page: Page, handler: Any) -> Any:
 
 def _choices(page: Page) -> list[tuple[str, str]]:
     """Models as they are, then each run's tuned model and the one it began with, newest first."""
-    voices = _voices.voice_choices(page)
-    runs = [
-        (f"{words}: {label}", prefix + run)
-        for label, run in run_choices([state for state in page.store.states() if state.saved and state.writes])
-        for words, prefix in (("Tuned", _voices.RUN), ("Before training", _BASE))
-    ]
-    return [*(each for each in voices if each[1].startswith(_voices.MODEL)), *runs]
-
-
-def _asked(who: str | None) -> dict[str, Any]:
-    """The settings that say who answers. Raises ConfigError where none is chosen."""
-    if who and who.startswith(_BASE):
-        return {"run": who.removeprefix(_BASE), "tuned": False}
-    voice = _voices.voice_of(who)
-    return {"run": voice.run} if voice.run else {"model": voice.model}
+    states = _voices.writing(page)
+    return [*_voices.model_choices(states), *_voices.learnt_choices(states, before=True)]
 
 
 def _opened(page: Page, who: str | None, source: str | None) -> Opened:
     """The rows that a search would be about. Raises StudioError."""
-    run = _asked(who).get("run")
+    run = _voices.settings_of(who).get("run")
     if not run:
         return open_source(source or "", page.workspace)
     used = RunConfig.parse(page.store.state(run).config).dataset
@@ -261,7 +246,7 @@ def _arrive(
         gr.Dropdown(voices, value=chosen),
         _voices.picked(known, name),
         _voices.folded(known, name),
-        gr.Dropdown(sources, value=data, visible="run" not in _asked(chosen)),
+        gr.Dropdown(sources, value=data, visible="run" not in _voices.settings_of(chosen)),
         *filled,
         *_look(page, _voices.pick(known, name)),
     )
@@ -269,7 +254,7 @@ def _arrive(
 
 def _filled(page: Page, who: str | None, source: str | None, of: str) -> list[Any]:
     """The prompt that the data set has of its own, its placeholders, and what its answers are scored by."""
-    ofrun = "run" in _asked(who)
+    ofrun = "run" in _voices.settings_of(who)
     stay = [gr.skip()] * (5 + len(rewards()))
     try:
         opened = _opened(page, who, source)
@@ -412,7 +397,7 @@ def _again(page: Page, name: str | None, key: str) -> list[Any]:
     """Into the form, with who answered and the rows, as the prompt that another search begins with."""
     study = _study(page, name)
     prompt, asked = prompt_of(study, key), study.settings
-    who = _BASE + asked.run if asked.run and not asked.tuned else _voices.key_of(run=asked.run, model=asked.model)
+    who = _voices.key_of(run=asked.run, model=asked.model, tuned=asked.tuned)
     source = asked.dataset.source
     _, told, of, _, _, _, _, _, *ticks = _filled(page, who, source, "")
     shots = _examples([each.model_dump(mode="json") for each in prompt.demonstrations])
