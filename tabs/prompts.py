@@ -4,39 +4,19 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
 import gradio as gr
-from gradio.components import Component
 
 from studio.binder import listed
-from studio.config import RunConfig
-from studio.data.library import Opened, open_source
-from studio.endpoint import WriterSettings
-from studio.errors import ConfigError, RunError, StudioError
-from studio.evaluation.shape import suited
-from studio.prompt import ROW, Example, Prompt, askable, examples_of, plain
-from studio.prompts import strategies
-from studio.rewards import rewards
+from studio.errors import ConfigError, RunError
 from studio.study import Study, StudySettings, begin, look_up
-from tabs import _downloads, _tidy, _voices, _worth
-from tabs._form import Choice, Choices, Group
+from tabs import _downloads, _voices, _worth
 from tabs._live import script
-from tabs._shared import (
-    HEARD,
-    PRIVATE,
-    QUIET,
-    WAITING,
-    Page,
-    escaped,
-    meter,
-    refusal,
-    said,
-    source_choices,
-    waits,
-)
+from tabs._prompt_form import Form, arrive, fill, take
+from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, meter, said, waits
 from tabs._study import as_data, board, prompt_of
 
 TITLE = "Prompts"
@@ -46,10 +26,6 @@ INTRODUCTION = (
     "Before a model is trained, or after: how it is asked decides much of what it answers. A search tries prompts on "
     "some rows, chooses among the best on others, and asks the sealed rows once, at the end, for an honest score."
 )
-WRITES = (
-    "Strategies that have instructions written ask the model itself, unless an endpoint is named here: small models "
-    "write poor ones."
-)
 NOTHING = "No search yet: choose who answers and the data above, and press “Look for a better prompt”."
 SURE = "(name) => confirm('Delete this search with all its scores? Data sets made of it stay.') ? name : null"
 LEFT = '<p class="muted">Left where it was. What was scored is kept: “Go on” takes it up.</p>'
@@ -58,86 +34,6 @@ REFRESH = 1.5  # seconds between two looks at the leaderboard
 
 # One process asks: whoever comes second waits in Gradio's line.
 ALONE: dict[str, Any] = {**PRIVATE, "concurrency_id": "prompter", "concurrency_limit": 1, "show_progress": "hidden"}
-
-
-class Form:
-    """Who answers what, the prompt to begin with, what scores, and how a better one is looked for."""
-
-    def __init__(self, page: Page) -> None:
-        with gr.Row():
-            self.who = gr.Dropdown([], label="Who answers", interactive=True, elem_id="prompts-who")
-            self.source = gr.Dropdown([], label="Data set", interactive=True, elem_id="prompts-source")
-        self.told = gr.HTML("", apply_default_css=False, elem_id="prompts-placeholders")
-        self.of = gr.State("")  # the rows that the form was filled for: what a person wrote for them stays
-        with gr.Row():
-            self.system = gr.Textbox(
-                label="System text",
-                info="Who the model is and what holds for every answer. It may be empty.",
-                lines=3,
-                max_lines=12,
-                min_width=280,
-                elem_id="prompts-system",
-            )
-            self.template = gr.Textbox(
-                label="Instruction",
-                info="What the model is asked; placeholders stand for the row.",
-                lines=3,
-                max_lines=12,
-                min_width=280,
-                elem_id="prompts-template",
-            )
-        self.shots = gr.State([])  # examples that the first prompt shows, as `Demonstration` dumps them
-        with gr.Row(elem_classes="tools"):
-            self.shown = gr.HTML("", apply_default_css=False, elem_id="prompts-shown")
-            self.bare = gr.Button("Without them", size="sm", visible=False, elem_id="prompts-bare")
-        self.bare.click(lambda: _examples([]), None, self.examples(), **QUIET)
-        _tidy.build(functools.partial(_prompt, page), self.prompt(), self.system, self.template)
-        with gr.Accordion("What a good answer is", open=False):
-            self.rewards = Choices(rewards(), "prompts-rewards")
-        self.strategy = Choice("Strategy: what is tried", strategies(), "halving", "prompts-strategy")
-        with gr.Accordion("Another model that writes", open=False):
-            gr.HTML(f'<p class="muted">{WRITES}</p>', apply_default_css=False)
-            self.writer = Group(WriterSettings)
-        self.group = Group(StudySettings, skip=["model", "run", "tuned"], more="Rows and seed")
-
-    def prompt(self) -> list[Component]:
-        return [self.who, self.source, self.system, self.template]
-
-    def examples(self) -> list[Component]:
-        """In the order of `_examples`."""
-        return [self.shots, self.shown, self.bare]
-
-    def components(self) -> list[Component]:
-        return [*self.prompt(), self.shots, *(each for part in self._parts() for each in part.components())]
-
-    def _parts(self) -> list[Choices | Choice | Group]:
-        return [self.rewards, self.strategy, self.writer, self.group]
-
-    def filled(self) -> list[Component]:
-        """What the data set says, in the order of `_filled`."""
-        prompt = [self.system, self.template, *self.examples()]
-        return [self.source, self.told, self.of, *prompt, *self.rewards.ticks.values()]
-
-    def read(self, raw: Sequence[Any]) -> StudySettings:
-        """Raises ConfigError."""
-        who, source, system, template, shots, *rest = raw
-        parsed = []
-        for part in self._parts():
-            size = len(part.components())
-            parsed.append(part.parse(rest[:size]))
-            del rest[:size]
-        chosen, strategy, writer, others = parsed
-        return StudySettings.parse(
-            {
-                **_voices.settings_of(who),
-                "dataset": {"source": source or ""},
-                "prompt": {"system": system or "", "template": template or "", "demonstrations": shots},
-                "rewards": chosen,
-                "strategy": strategy,
-                "writer": writer,
-                **others,
-            }
-        )
 
 
 def build(page: Page, tab: gr.Tab) -> None:
@@ -185,10 +81,10 @@ def _build_search(page: Page, tab: gr.Tab) -> None:
     def begun(page: Page, *raw: Any) -> Any:
         return _begin(page, form.read(raw))
 
-    arrived = [form.who, chooser, new, *form.filled(), *shown]
+    arrived = [form.who, *form.filled(), chooser, new, *shown]
     asked = [form.who, form.source, form.of]
     tab.select(on(_arrive), [*asked, page.source, page.run, chooser], arrived, **QUIET)
-    gr.on([form.who.input, form.source.input], on(_filled), asked, form.filled(), **QUIET)
+    gr.on([form.who.input, form.source.input], on(fill), asked, form.filled(), **QUIET)
     chooser.input(on(_chosen), chooser, [*shown, *fresh], **QUIET)
     working = [chooser, told, stop, leave, *shown]  # what a search under way speaks through
     # Begun outside the line of those who wait: what is wrong with it is said at once.
@@ -215,79 +111,6 @@ def _on(page: Page, handler: Any) -> Any:
     return said(functools.partial(handler, page))
 
 
-# -- the form ------------------------------------------------------------------------------------------
-
-
-def _choices(page: Page) -> list[tuple[str, str]]:
-    """Models as they are, then each run's tuned model and the one it began with, newest first."""
-    states = _voices.writing(page)
-    return [*_voices.model_choices(states), *_voices.learnt_choices(states, before=True)]
-
-
-def _opened(page: Page, who: str | None, source: str | None) -> Opened:
-    """The rows that a search would be about. Raises StudioError."""
-    run = _voices.settings_of(who).get("run")
-    if not run:
-        return open_source(source or "", page.workspace)
-    used = RunConfig.parse(page.store.state(run).config).dataset
-    return open_source(used.source, page.workspace, used.mapping(), used.version)
-
-
-def _arrive(
-    page: Page, who: str | None, source: str | None, of: str, wanted: str, run: str, name: str | None
-) -> tuple[Any, ...]:
-    """Models, data sets and searches as they are now; at first what this browser looks at elsewhere."""
-    voices, sources = _choices(page), source_choices(page.workspace)
-    known = _voices.binder_choices(listed(page.workspace.studies))
-    chosen = _voices.pick(voices, who, _voices.key_of(run=run) if run else None)
-    data = _voices.pick(sources, source, wanted, "customer_messages")
-    _, *filled = _filled(page, chosen, data, of)
-    return (
-        gr.Dropdown(voices, value=chosen),
-        _voices.picked(known, name),
-        _voices.folded(known, name),
-        gr.Dropdown(sources, value=data, visible="run" not in _voices.settings_of(chosen)),
-        *filled,
-        *_look(page, _voices.pick(known, name)),
-    )
-
-
-def _filled(page: Page, who: str | None, source: str | None, of: str) -> list[Any]:
-    """The prompt that the data set has of its own, its placeholders, and what its answers are scored by."""
-    ofrun = "run" in _voices.settings_of(who)
-    stay = [gr.skip()] * (5 + len(rewards()))
-    try:
-        opened = _opened(page, who, source)
-        prompt = plain(opened.train.rows, opened.mapping)
-        by = suited([each.answer for each in examples_of(opened.train.rows, opened.mapping)])
-    except StudioError as error:
-        return [gr.Dropdown(visible=not ofrun), refusal(error), "", *stay]
-    columns = askable(opened.mapping, opened.train.columns)
-    names = "".join(f"<code>{{{escaped(each)}}}</code> " for each in (ROW, *columns))
-    rows = f"Rows: those of {escaped(opened.title)} that the run held out. " if ofrun else ""
-    told = (
-        f'<p class="muted">{rows}Placeholders: {names} {{{ROW}}} stands for all that a row asks, another for the text '
-        "of its column.</p>"
-    )
-    key = f"{opened.train.path} {opened.mapping}"
-    if key != of:
-        stay = [prompt.system, prompt.template, *_examples([]), *(each == by for each in rewards())]
-    return [gr.Dropdown(visible=not ofrun), told, key, *stay]
-
-
-def _examples(shots: list[dict[str, Any]]) -> list[Any]:
-    """What the form holds of the first prompt's examples."""
-    words = f"{len(shots)} {'example stands' if len(shots) == 1 else 'examples stand'} before the row."
-    return [shots, f'<p class="muted">{words}</p>' if shots else "", gr.Button(visible=bool(shots))]
-
-
-def _prompt(page: Page, who: str, source: str, system: str, template: str) -> tuple[Prompt, list[Example]]:
-    """The form's prompt, and rows to judge it by. Raises StudioError."""
-    opened = _opened(page, who, source)
-    prompt = Prompt.parse({"system": system or "", "template": template or ""})
-    return prompt, examples_of(opened.train.rows, opened.mapping)
-
-
 # -- a search --------------------------------------------------------------------------------------------
 
 
@@ -295,6 +118,19 @@ def _study(page: Page, name: str | None) -> Study:
     if not name:
         raise RunError("No search is chosen.", remedy="Begin one above.")
     return look_up(page.workspace, name)
+
+
+def _arrive(
+    page: Page, who: str | None, source: str | None, of: str, wanted: str, run: str, name: str | None
+) -> tuple[Any, ...]:
+    """The form and the searches as they are now."""
+    known = _voices.binder_choices(listed(page.workspace.studies))
+    return (
+        *arrive(page, who, source, of, wanted, run),
+        _voices.picked(known, name),
+        _voices.folded(known, name),
+        *_look(page, _voices.pick(known, name)),
+    )
 
 
 def _look(page: Page, name: str | None) -> tuple[Any, Any, Any]:
@@ -396,24 +232,7 @@ def _data(page: Page, name: str | None, key: str, request: gr.Request) -> str:
 def _again(page: Page, name: str | None, key: str) -> list[Any]:
     """Into the form, with who answered and the rows, as the prompt that another search begins with."""
     study = _study(page, name)
-    prompt, asked = prompt_of(study, key), study.settings
-    who = _voices.key_of(run=asked.run, model=asked.model, tuned=asked.tuned)
-    source = asked.dataset.source
-    _, told, of, _, _, _, _, _, *ticks = _filled(page, who, source, "")
-    shots = _examples([each.model_dump(mode="json") for each in prompt.demonstrations])
-    rows = gr.Dropdown(value=source, visible=not asked.run)
-    there = any(who == each for _, each in _choices(page))  # it may have been deleted since
-    return [
-        who if there else gr.skip(),
-        rows,
-        told,
-        of,
-        prompt.system,
-        prompt.template,
-        *shots,
-        *ticks,
-        gr.Accordion(open=True),
-    ]
+    return [*take(page, study.settings, prompt_of(study, key)), gr.Accordion(open=True)]
 
 
 def _files(page: Page, name: str | None, key: str) -> str:
