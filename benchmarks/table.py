@@ -74,7 +74,8 @@ def timed(asked: Callable[[int], Any]) -> list[float]:
 
 def ours(root: Path, name: str) -> dict[str, list[float]]:
     """What the editor's handlers do, the reading of a page into JSON included."""
-    from tabs._data.rows import Looking, shown_rows
+    from tabs._data.bench import Looking
+    from tabs._data.grid import shown_rows
 
     workspace = Workspace(root)
     page: Any = SimpleNamespace(workspace=workspace, desk=Desk())
@@ -143,7 +144,8 @@ def pandas_(path: Path) -> dict[str, list[float]]:
 
 def open_ours(root: Path, path: Path) -> dict[str, list[float]]:
     """From the upload on, on the workspace's disk: kept, hashed, opened, its first page and one in the middle."""
-    from tabs._data.rows import Looking, shown_rows
+    from tabs._data.bench import Looking
+    from tabs._data.grid import shown_rows
 
     began = time.perf_counter()
     workspace = Workspace(root).create()

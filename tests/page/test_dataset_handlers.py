@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,7 +14,8 @@ from studio.errors import DatasetError
 from studio.examiner import Examiner
 from studio.workspace import Workspace
 from tabs._data import make, quality, rows
-from tabs._data.bench import Handed, draft_of, table_of
+from tabs._data.bench import Handed, Looking, draft_of, table_of
+from tabs._data.grid import MOST_COLUMNS, shown_rows
 
 ANN: Any = SimpleNamespace(username="ann")
 
@@ -35,9 +37,9 @@ def answers(page: Any, name: str) -> list[str]:
     return [row["answer"] for _, row in table_of(page, name).rows()]
 
 
-def looked_at(page: Any, name: str, **seen: Any) -> rows.Looking:
-    looking = rows.shown_rows(page, rows.Looking(name))[0]
-    return rows.replace(looking, **seen)
+def looked_at(page: Any, name: str, **seen: Any) -> Looking:
+    looking = shown_rows(page, Looking(name))[0]
+    return replace(looking, **seen)
 
 
 def somebody_deletes_the_first_row_and_saves(page: Any, name: str) -> None:
@@ -112,8 +114,8 @@ def test_what_is_edited_while_new_rows_are_made_stops_the_making(page: Any, name
 
 def test_many_columns_are_not_all_sent(page: Any) -> None:
     wide = collection.add_rows(page.workspace, "wide", [{f"c{i}": "x" for i in range(300)}], mapping=None, by="ann")
-    _, grid, place, *_ = rows.shown_rows(page, rows.Looking(wide))
-    assert len(grid["columns"]) == len(grid["rows"][0]["cells"]) == rows.MOST_COLUMNS
+    _, grid, place, *_ = shown_rows(page, Looking(wide))
+    assert len(grid["columns"]) == len(grid["rows"][0]["cells"]) == MOST_COLUMNS
     assert "of 300 columns" in place
 
 
@@ -121,5 +123,5 @@ def test_a_mixed_cell_is_not_edited_in_its_place(page: Any) -> None:
     mixed = collection.add_rows(
         page.workspace, "mixed", [{"a": "two", "b": "x"}, {"a": 2, "b": "y"}], mapping=None, by="ann"
     )
-    columns = rows.shown_rows(page, rows.Looking(mixed))[1]["columns"]
+    columns = shown_rows(page, Looking(mixed))[1]["columns"]
     assert [(each["name"], each["simple"]) for each in columns] == [("a", False), ("b", True)]
