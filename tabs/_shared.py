@@ -15,26 +15,16 @@ from typing import Any
 
 import gradio as gr
 
-from studio.bencher import Bencher
 from studio.config import RunConfig
 from studio.data.draft import Desk
 from studio.data.library import names, open_source
 from studio.errors import StudioError
-from studio.evaluator import Evaluator
-from studio.examiner import Examiner
-from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.models.catalog import SUGGESTIONS, fits, free_memory
-from studio.previewer import Previewer
-from studio.prompter import Prompter
-from studio.querier import Querier
-from studio.rehearsal import Rehearser
-from studio.responder import Responder
 from studio.searcher import Searches
 from studio.store import State, Store
-from studio.weigher import Weigher
 from studio.workspace import Workspace
-from studio.writer import Writer
+from tabs._engines import Engines
 
 # Quick handlers: no queue, no spinner, and not listed as an API.
 QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
@@ -45,9 +35,9 @@ HEARD: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 WAITING = '<p class="muted">Waiting for its turn: one model works at a time.</p>'
 
 
-@dataclass(frozen=True)
-class Page:
-    """The page's world: the engine behind it and the few values through which tabs meet.
+@dataclass(frozen=True, kw_only=True)
+class Page(Engines):
+    """The page's world: the engines behind it and the few values through which tabs meet.
 
     `run` is the id of the run this browser looks at, `source` the data set it would train on next, `wanted` a
     config to put into the Train tab's form, `base` one to search around, `overlay` the ids of runs to lay over one
@@ -58,17 +48,6 @@ class Page:
     workspace: Workspace
     store: Store
     jobs: Jobs
-    responder: Responder
-    inspector: Inspector
-    examiner: Examiner
-    querier: Querier
-    weigher: Weigher
-    rehearser: Rehearser
-    previewer: Previewer
-    writer: Writer
-    prompter: Prompter
-    evaluator: Evaluator
-    bencher: Bencher
     desk: Desk
     searches: Searches
     tabs: gr.Tabs

@@ -30,25 +30,15 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tabs
-from studio.bencher import Bencher
 from studio.data.draft import Desk
 from studio.errors import RunError
-from studio.evaluator import Evaluator
-from studio.examiner import Examiner
-from studio.inspector import Inspector
 from studio.jobs import Jobs
 from studio.meters import Meters
-from studio.previewer import Previewer
-from studio.prompter import Prompter
-from studio.querier import Querier
-from studio.rehearsal import Rehearser
-from studio.responder import Responder
 from studio.searcher import Searches
 from studio.store import Store
-from studio.weigher import Weigher
 from studio.workspace import Workspace
-from studio.writer import Writer
-from tabs import _downloads, _live, _meters, _runs, _searching, _versus
+from tabs import _downloads, _engines, _live, _meters, _runs, _searching, _versus
+from tabs._engines import Engines
 from tabs._shared import QUIET, Page
 
 HERE = """() => [document.querySelector('#tabs [role="tab"][aria-selected="true"]')?.textContent.trim() ?? ""]"""
@@ -70,29 +60,29 @@ def build(
     workspace: Workspace,
     store: Store,
     jobs: Jobs,
-    responder: Responder,
-    inspector: Inspector,
-    examiner: Examiner,
-    querier: Querier,
-    weigher: Weigher,
-    rehearser: Rehearser,
-    previewer: Previewer,
-    writer: Writer,
-    prompter: Prompter,
-    evaluator: Evaluator,
-    bencher: Bencher,
+    engines: Engines,
     searches: Searches,
+    *,
     alone: bool,
 ) -> gr.Blocks:
     """The page; see `Page` for its parts."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         _meters.header()
         # Not inside the strip, which counts its children.
-        states = [gr.State(each) for each in ("", "", None, None, [], None, None)]
+        begin = {"run": "", "source": "", "wanted": None, "base": None, "overlay": [], "prompt": None, "judged": None}
+        states: dict[str, Any] = {name: gr.State(value) for name, value in begin.items()}
         with gr.Tabs(elem_id="tabs") as strip:
-            helpers = (responder, inspector, examiner, querier, weigher, rehearser, previewer, writer, prompter)
-            engine = (workspace, store, jobs, *helpers, evaluator, bencher, Desk(), searches)
-            page = Page(*engine, strip, *states, alone=alone)
+            page = Page(
+                workspace=workspace,
+                store=store,
+                jobs=jobs,
+                desk=Desk(),
+                searches=searches,
+                tabs=strip,
+                alone=alone,
+                **vars(engines),
+                **states,
+            )
             for module in tab_modules():
                 key = module.__name__.rpartition(".")[2]
                 with gr.Tab(module.TITLE, id=key, elem_id=f"tab-{key}") as tab:
@@ -127,23 +117,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     """The web application over one workspace. `hosts` are names it may be reached under beside loopback's."""
     store = Store(workspace)
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
-    responder, inspector = Responder(workspace), Inspector(workspace)
-    examiner, querier, weigher = Examiner(workspace), Querier(workspace), Weigher(workspace)
-    rehearser, previewer = Rehearser(workspace), Previewer(workspace)
-    writer, prompter, searches = Writer(workspace), Prompter(workspace), Searches(jobs)
-    helpers = {
-        "chat": responder,
-        "tokens": inspector,
-        "checks": examiner,
-        "queries": querier,
-        "adapter": weigher,
-        "rehearsal": rehearser,
-        "rewards": previewer,
-        "answers": writer,
-        "prompts": prompter,
-        "evaluations": Evaluator(workspace),
-        "benchmark": Bencher(workspace),
-    }
+    searches, engines = Searches(jobs), _engines.over(workspace)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -154,8 +128,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
         finally:
             searches.close()
             jobs.close()
-            for helper in helpers.values():
-                helper.close()
+            engines.close()
 
     app = FastAPI(lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     app.state.jobs = jobs
@@ -164,14 +137,14 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     app.include_router(_runs.router(store, jobs))
     app.include_router(_searching.router(store, searches))
     app.include_router(_downloads.router(workspace))
-    app.include_router(_meters.router(Meters(jobs, {name: engine.child for name, engine in helpers.items()})))
+    app.include_router(_meters.router(Meters(jobs, engines.children())))
     app.add_middleware(SameOrigin)
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, *helpers.values(), searches=searches, alone=not hosts),
+        build(workspace, store, jobs, engines, searches, alone=not hosts),
         path="/",
         theme=_theme(),
         css=css,
