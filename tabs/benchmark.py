@@ -19,7 +19,7 @@ from studio.config import RunConfig
 from studio.errors import ConfigError, RunError, StudioError
 from studio.settings import facts
 from studio.store import State
-from tabs import _bench, _downloads, _voices
+from tabs import _bench, _card, _downloads, _voices
 from tabs._form import Group
 from tabs._live import script
 from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, meter, run_choices, said, source_choices, waits
@@ -93,7 +93,7 @@ class Form:
 
 
 def build(page: Page, tab: gr.Tab) -> None:
-    """A form for a new benchmark over the figures of the chosen one."""
+    """A form for a new benchmark over the figures of the chosen one; what each model costs stands below."""
     with gr.Accordion("A new benchmark", open=True, elem_id="bench-new") as new:
         gr.HTML(f'<p class="muted">{INTRODUCTION}</p>', apply_default_css=False)
         form = Form()
@@ -117,6 +117,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     with gr.Row(elem_classes="tools", visible=False) as uses:
         files = gr.Button("Save the figures as CSV and JSON", elem_id="bench-files")
     saved = gr.HTML("", apply_default_css=False, elem_id="bench-saved")
+    _card.build(page, tab)
 
     def on(handler: Any) -> Any:
         return said(functools.partial(handler, page))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from types import SimpleNamespace
 
@@ -51,6 +52,7 @@ def test_variants_of_a_run_are_measured_beside_one_another(studio: Studio, open_
     expect(board.locator(".winner").first).to_contain_text("Pareto front")
     expect(board.locator("[data-plot=latency] .trace.boxes")).to_have_count(4)
     use_it(page)
+    what_it_costs(page)
     on_a_narrow_page(page)
 
 
@@ -91,6 +93,24 @@ def use_it(page: Page) -> None:
     expect(page.locator("#chat-run input")).to_have_value(re.compile("LoRA"))
     go(page, "Benchmark")
     expect(board.locator("tbody tr")).to_have_count(4)
+
+
+def what_it_costs(page: Page) -> None:
+    """The card of the run, then with a pass of it."""
+    card = page.locator("#card")
+    card.get_by_role("button", name="What a model is made of").click()
+    expect(card.locator("tbody")).to_contain_text("Learnt")
+    expect(card.locator("tbody")).not_to_contain_text("Forward pass")
+    choose(page, "card-model", "as it is")
+    expect(card.locator("tbody, .fault")).not_to_contain_text("Learnt")
+    choose(page, "card-model", "Tuned")
+    page.locator("#card-start").click()
+    expect(card.locator("tbody")).to_contain_text("the median of 20 passes", timeout=60_000)
+    expect(page.locator("#card-stop")).not_to_be_visible()
+    expect(card.locator("#card-told")).to_be_empty()
+    with page.expect_download() as download:
+        card.get_by_role("link", name="Save as JSON").click()
+    assert json.loads(download.value.path().read_text())["forward"]["milliseconds"] > 0
 
 
 def on_a_narrow_page(page: Page) -> None:
