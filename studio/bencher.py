@@ -31,9 +31,8 @@ from studio.bench import Bench, look_up
 from studio.benchmarks.figures import Quality
 from studio.benchmarks.requests import batch_of, prompts, quality, rows_of
 from studio.benchmarks.variants import MERGED, BenchSettings, Variant, setups
-from studio.child import Child, Died, Reply, Stopped, serve, teller
+from studio.child import Child, Died, Part, Progress, Reply, Stopped, serve, teller
 from studio.errors import ModelError, RunError, explain, ran_out_of_memory
-from studio.inspector import Progress
 from studio.models.machine import forget_peak_memory, free_memory, peak_host_memory, room
 from studio.processes import bound, go_first, memory_kills, own_device
 from studio.rehearsal import REHEARSED
@@ -131,19 +130,17 @@ class Bencher:
                 if not merged.exists():
                     return
             for reply in self._replies(bench, some, turn, merged):
-                if "begun" in reply:
+                if isinstance(reply, Progress):
+                    yield _among(reply, bench.measured[some[0].key].title, before, bench.settings)
+                elif "begun" in reply:
                     begun = reply["begun"]
-                elif "doing" in reply:
-                    yield _progress(reply, bench.measured[some[0].key].title, before, bench.settings)
                 else:
                     bench.keep({key: value for key, value in reply.items() if key != "id"})
         except Died:
             lost = _of_model(bench, model) if merged and not merged.exists() else _still(bench, some, turn)
             self._mark_dead(bench, [each for each in lost if not begun or each.key == begun], memory_kills() > kills)
 
-    def _replies(
-        self, bench: Bench, some: Sequence[Variant], turn: int | None, merged: Path | None
-    ) -> Iterator[dict[str, Any]]:
+    def _replies(self, bench: Bench, some: Sequence[Variant], turn: int | None, merged: Path | None) -> Iterator[Part]:
         self.child.close()  # what another model left behind would count as this one's memory, and not as free
         request = {
             "workspace": str(self._workspace.root),
@@ -154,20 +151,19 @@ class Bencher:
             "limit": int(REHEARSED * free_memory()),
             "merged": str(merged or ""),
         }
-        with closing(self.child.ask(request)) as replies:
-            yield from replies
+        return self.child.told(request)
 
     def _merge(self, bench: Bench, model: str, folder: Path) -> Iterator[Progress]:
         """Write the merged model to disk. Where that cannot be done, all that need it are marked."""
         self.child.close()
         request = {"workspace": str(self._workspace.root), "merge": model, "folder": str(folder)}
-        with closing(self.child.ask(request)) as replies:
-            for reply in replies:
-                if "why" in reply:
-                    for each in _of_model(bench, model):
-                        bench.keep({"failed": each.key, "why": reply["why"], "died": False})
+        with closing(self.child.told(request)) as parts:
+            for part in parts:
+                if isinstance(part, Progress):
+                    yield Progress(f"{bench.binder.about['titles'][model]}: {part.doing}", 0, 0)
                 else:
-                    yield Progress(f"{bench.binder.about['titles'][model]}: {reply['doing']}", 0, 0)
+                    for each in _of_model(bench, model):
+                        bench.keep({"failed": each.key, "why": part["why"], "died": False})
 
     def _mark_dead(self, bench: Bench, some: Sequence[Variant], of_memory: bool) -> None:
         """Of a process that ended without a word. Where that was not for memory, another try may go well."""
@@ -218,10 +214,9 @@ def _batches(settings: BenchSettings) -> int:
     return settings.warmup + settings.batches
 
 
-def _progress(reply: dict[str, Any], title: str, before: int, settings: BenchSettings) -> Progress:
+def _among(part: Progress, title: str, before: int, settings: BenchSettings) -> Progress:
     """In batches of the setup; those of variants that are through count too."""
-    doing = f"{title}: {reply['doing']}"
-    return Progress(doing, before * _batches(settings) + reply["done"], reply["total"])
+    return Progress(f"{title}: {part.doing}", before * _batches(settings) + part.done, part.total)
 
 
 # -- in the process ------------------------------------------------------------------------------------

@@ -16,8 +16,7 @@ from typing import Any
 
 from studio.benchmarks.variants import this_machine
 from studio.card import CONTEXT, Card, Forward, can_write, card_of
-from studio.child import Child, Reply, serve, teller
-from studio.inspector import Progress
+from studio.child import Child, Progress, Reply, serve, teller
 from studio.processes import go_first
 from studio.rehearsal import device_now
 from studio.workspace import Workspace
@@ -47,20 +46,20 @@ class Carder:
         with device_now(self._workspace):
             self.child.close()  # a fresh one, whose memory is this model's alone
             try:
-                with closing(self.child.ask(asked)) as replies:
-                    for reply in replies:
-                        if "forward" in reply:
-                            machine = this_machine()
-                            where = machine.gpu or machine.processor
-                            yield replace(card, forward=Forward(**reply["forward"], machine=where))
-                        else:
-                            yield Progress(reply["doing"], reply["done"], reply["total"])
+                with closing(self.child.told(asked)) as parts:
+                    for part in parts:
+                        yield part if isinstance(part, Progress) else _measured(card, part["forward"])
             finally:
                 self.child.close()
 
     def close(self) -> None:
         """End the process; the next request starts another."""
         self.child.close()
+
+
+def _measured(card: Card, forward: dict[str, Any]) -> Card:
+    machine = this_machine()
+    return replace(card, forward=Forward(**forward, machine=machine.gpu or machine.processor))
 
 
 # -- in the process ---------------------------------------------------------------------------------

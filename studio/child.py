@@ -16,6 +16,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
@@ -31,6 +32,18 @@ _KINDS: dict[str, type[StudioError]] = {"DatasetError": DatasetError}
 
 class Died(ModelError):
     """The process ended amid an answer, and nobody here ended it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What the child is busy with; total 0: unknown. Rows or texts at tokens, bytes at a model that is fetched."""
+
+    doing: str
+    done: float
+    total: float
+
+
+Part = Progress | dict[str, Any]  # of an answer: how far it is, or what came of it
 
 
 class Child:
@@ -76,6 +89,12 @@ class Child:
                 if closed:
                     raise ModelError(_CLOSED[0], remedy=_CLOSED[1]) from None
                 raise Died(self._death[0], remedy=self._death[1]) from None
+
+    def told(self, request: dict[str, Any]) -> Generator[Part, None, None]:
+        """As `ask`, where the child says how far it is as `teller` does: that comes as Progress."""
+        with contextlib.closing(self.ask(request)) as replies:
+            for reply in replies:
+                yield Progress(reply["doing"], reply["done"], reply["total"]) if "doing" in reply else reply
 
     def _replies(self, process: subprocess.Popen[bytes], asked: int) -> Generator[dict[str, Any], None, None]:
         assert process.stdout is not None

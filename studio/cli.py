@@ -271,7 +271,7 @@ class _Teller:
 
 def rehearse(options: argparse.Namespace, workspace: Workspace) -> int:
     """Say what a run will take, or which batch suits the machine; as one JSON object where asked."""
-    from studio.inspector import Progress
+    from studio.child import Progress
     from studio.rehearsal import Rehearsal, Rehearser, Suited
 
     config, rehearser = read_config(options.config), Rehearser(workspace)

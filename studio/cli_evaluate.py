@@ -8,12 +8,12 @@ from collections.abc import Iterable
 from contextlib import closing
 from pathlib import Path
 
+from studio.child import Progress
 from studio.cli_prompts import Say, Told
 from studio.config import read_settings
 from studio.evaluate import EvaluationSettings, begin, look_up, of_run, unfinished
 from studio.evaluated import Measured, Part, Report, counted, every_line, plain, report
 from studio.evaluator import Evaluator
-from studio.inspector import Progress
 from studio.recommend import lasting
 from studio.sandbox import WHY
 from studio.workspace import Workspace

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
+from studio.child import Progress
 from studio.config import read_settings
-from studio.inspector import Progress
 from studio.prompter import Prompter
 from studio.recommend import lasting, moment, recommend
 from studio.study import Study, StudySettings, Tried, begin, look_up, unfinished

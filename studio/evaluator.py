@@ -15,13 +15,12 @@ from typing import Any, Protocol
 
 import filelock
 
-from studio.child import Child, Reply, Stopped, Tell, serve, teller
+from studio.child import Child, Progress, Reply, Stopped, Tell, serve, teller
 from studio.data.labels import target
 from studio.errors import RunError
 from studio.evaluate import Asked, Candidate, Contender, Evaluation, How, look_up
 from studio.evaluation.passing import measure
 from studio.evaluation.unseen import Item, named
-from studio.inspector import Progress
 from studio.trained import Awake, identity, load_trained
 from studio.workspace import Workspace
 
@@ -47,9 +46,8 @@ class Evaluator:
 
         Raises StudioError. Closing the iterator leaves at once; to run it again goes on where it was.
         """
-        with closing(self.child.ask({"workspace": str(self._workspace.root), "evaluation": name})) as replies:
-            for reply in replies:
-                yield Progress(**{key: reply[key] for key in ("doing", "done", "total")})
+        with closing(self.child.told({"workspace": str(self._workspace.root), "evaluation": name})) as parts:
+            yield from (part for part in parts if isinstance(part, Progress))
 
     def delete(self, name: str) -> None:
         """Do away with an evaluation. Raises RunError where there is none, or it is under way."""

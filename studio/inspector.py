@@ -15,7 +15,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
-from studio.child import Child, Reply, Stopped, serve
+from studio.child import Child, Progress, Reply, Stopped, serve
 from studio.data.edited import edited_rows, sendable
 from studio.data.lengths import Histogram, Lengths, Summary
 from studio.data.seen import Piece, Seen, see, warnings
@@ -31,15 +31,6 @@ _ABSENT = "is not on this machine yet, and its tokenizer is needed to show what 
 _FETCH = "Fetch the model, or train it once, which fetches it too."
 
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What the child is busy with; total 0: unknown. Rows or texts at tokens, bytes at a model that is fetched."""
-
-    doing: str
-    done: float
-    total: float
 
 
 @dataclass(frozen=True)
@@ -114,12 +105,9 @@ class Inspector:
             "max_length": max_length,
             "loss_on": loss_on,
         }
-        with closing(self.child.ask(request | self._of(model, mapping, chat_template, fetch))) as replies:
-            for reply in replies:
-                if "result" in reply:
-                    yield Result(_summary(reply["result"]["lengths"]), reply["result"]["warnings"])
-                else:
-                    yield Progress(reply["doing"], reply["done"], reply["total"])
+        with closing(self.child.told(request | self._of(model, mapping, chat_template, fetch))) as parts:
+            for part in parts:
+                yield part if isinstance(part, Progress) else _counted(**part["result"])
 
     def terms(
         self, model: str, rows_file: Path, mapping: Mapping, most: int, min_count: int, *, fetch: bool = False
@@ -127,13 +115,9 @@ class Inspector:
         """What `studio.data.vocabulary.propose` finds in a Parquet file's rows; the Proposal comes last."""
         request = {"what": "terms", "file": str(rows_file), "most": most, "min_count": min_count}
         # No turn is rendered, so that a model need not have a template of its own.
-        with closing(self.child.ask(request | self._of(model, mapping, "none", fetch))) as replies:
-            for reply in replies:
-                if "result" in reply:
-                    found = reply["result"]
-                    yield Proposal(**found | {"terms": [Term(**each) for each in found["terms"]]})
-                else:
-                    yield Progress(reply["doing"], reply["done"], reply["total"])
+        with closing(self.child.told(request | self._of(model, mapping, "none", fetch))) as parts:
+            for part in parts:
+                yield part if isinstance(part, Progress) else _proposal(**part["result"])
 
     def close(self) -> None:
         """Free the tokenizers' memory; the next request loads them again."""
@@ -153,9 +137,13 @@ class Inspector:
         return last["result"]
 
 
-def _summary(values: dict[str, Any]) -> Summary:
-    parts = {name: Histogram(**part) for name, part in values["parts"].items()}
-    return Summary(**values | {"total": Histogram(**values["total"]), "parts": parts})
+def _counted(lengths: dict[str, Any], warnings: list[str]) -> Result:
+    parts = {name: Histogram(**part) for name, part in lengths["parts"].items()}
+    return Result(Summary(**lengths | {"total": Histogram(**lengths["total"]), "parts": parts}), warnings)
+
+
+def _proposal(terms: list[dict[str, Any]], **counts: Any) -> Proposal:
+    return Proposal([Term(**each) for each in terms], **counts)
 
 
 # -- the child --------------------------------------------------------------------------------------

@@ -19,12 +19,11 @@ from typing import Any
 
 import studio.rewards
 from studio.catalog import Several
-from studio.child import Child, Reply, Tell, serve, teller
+from studio.child import Child, Progress, Reply, Tell, serve, teller
 from studio.data.library import Opened, open_source
 from studio.data.templates import Mapping as Columns
 from studio.data.templates import to_pair
 from studio.errors import ConfigError, DatasetError
-from studio.inspector import Progress
 from studio.models.catalog import check_name, check_use
 from studio.preview import Scored, report, senseless
 from studio.rewards import Answered, Combined, Reward, Scores, Tools
@@ -95,12 +94,9 @@ class Previewer:
             )
         data = {"source": source, "version": opened.version, "mapping": opened.mapping.plain()}
         request = self._request(asked) | {"data": data, "draws": draws.model_dump()}
-        with closing(self.child.ask(request)) as replies:
-            for reply in replies:
-                if "report" in reply:
-                    yield reply["report"]
-                else:
-                    yield Progress(reply["doing"], reply["done"], reply["total"])
+        with closing(self.child.told(request)) as parts:
+            for part in parts:
+                yield part if isinstance(part, Progress) else part["report"]
 
     def score(self, asked: Asked, answered: Answered) -> Scores:
         """What one answer gets. The model is loaded only for rewards that ask it. Raises StudioError."""

@@ -14,11 +14,10 @@ from typing import Any
 
 import filelock
 
-from studio.child import Child, Reply, Stopped, Tell, serve, teller
+from studio.child import Child, Progress, Reply, Stopped, Tell, serve, teller
 from studio.data.turns import Message
 from studio.endpoint import Endpoint
 from studio.errors import ModelError, RunError
-from studio.inspector import Progress
 from studio.optimiser import Optimiser, Writes
 from studio.rewards import Combined, Reward, Tools
 from studio.speaker import ModelSpeaker
@@ -59,9 +58,8 @@ class Prompter:
         return self._ask({"worth": run})
 
     def _ask(self, what: dict[str, str]) -> Iterator[Progress]:
-        with closing(self.child.ask({"workspace": str(self._workspace.root), **what})) as replies:
-            for reply in replies:
-                yield Progress(**{key: reply[key] for key in ("doing", "done", "total")})
+        with closing(self.child.told({"workspace": str(self._workspace.root), **what})) as parts:
+            yield from (part for part in parts if isinstance(part, Progress))
 
     def stop(self, name: str) -> None:
         """Let a study that is under way end its search, and decide with what it has. Raises RunError without it."""

@@ -16,10 +16,9 @@ from typing import Any, Literal
 
 import filelock
 
-from studio.child import Child, Died
+from studio.child import Child, Died, Part, Progress
 from studio.config import RunConfig
 from studio.errors import ModelError, RunError
-from studio.inspector import Progress
 from studio.models.machine import free_memory
 from studio.pace import Found, Span, Trial, end_of_sizes, largest, settled, sizes_for
 from studio.preflight import check
@@ -119,12 +118,8 @@ class Rehearser:
             yield _STARTING
             free = self._free()
             with self._asking(config, int(REHEARSED * free) if limit is None else limit) as ask:
-                for reply in ask():
-                    if "rehearsal" in reply:
-                        told = reply["rehearsal"]
-                        yield Rehearsal(**{**told, "seconds": Span(**told["seconds"])}, free=free)
-                    else:
-                        yield _progress(reply)
+                for part in ask():
+                    yield part if isinstance(part, Progress) else _rehearsal(part["rehearsal"], free)
 
     def suit(
         self, config: RunConfig, *, larger: bool = False, limit: int | None = None, token: str = ""
@@ -151,18 +146,19 @@ class Rehearser:
             def measure(rows: int) -> Generator[Any, None, Trial]:
                 before = Trial(rows, tokens[rows - 1], limit)  # of a process that dies over it nothing else is known
                 try:
-                    for reply in ask(rows=rows):
-                        if "trial" in reply:
-                            return Trial(**reply["trial"])
-                        yield _progress(reply)
+                    for part in ask(rows=rows):
+                        if not isinstance(part, Progress):
+                            return Trial(**part["trial"])
+                        yield part
                 except Died:
                     return before
                 raise AssertionError
 
-            for reply in ask(rows=0):
-                tokens = reply.get("tokens") or tokens
-                if "doing" in reply:
-                    yield _progress(reply)
+            for part in ask(rows=0):
+                if isinstance(part, Progress):
+                    yield part
+                else:
+                    tokens = part["tokens"]
             sizes = sizes_for(effective, len(tokens), larger=larger)
             found = yield from largest(sizes, lambda rows: tokens[rows - 1], measure, limit)
             if found.best is None:
@@ -204,7 +200,7 @@ class Rehearser:
             return free_memory()
 
     @contextmanager
-    def _asking(self, config: RunConfig, limit: int) -> Iterator[Callable[..., Iterator[dict[str, Any]]]]:
+    def _asking(self, config: RunConfig, limit: int) -> Iterator[Callable[..., Iterator[Part]]]:
         """Ask about one config; the process and what it wrote are gone afterwards."""
         config = check(config, self._workspace)
         self._workspace.cache.mkdir(exist_ok=True)
@@ -212,14 +208,14 @@ class Rehearser:
             config.save(RunFolder(Path(folder)).config)
             about = {"folder": folder, "workspace": str(self._workspace.root), "limit": limit}
 
-            def ask(**more: Any) -> Iterator[dict[str, Any]]:
+            def ask(**more: Any) -> Iterator[Part]:
                 # Looked at here too: what was cancelled before there was a process must not start one, nor keep one.
                 if self._cancelled:
                     raise _Cancelled
-                for reply in self.child.ask({**about, **more}):
+                for part in self.child.told({**about, **more}):
                     if self._cancelled:
                         raise _Cancelled
-                    yield reply
+                    yield part
 
             try:
                 yield ask
@@ -242,8 +238,8 @@ def device_now(workspace: Workspace) -> Any:
         ) from None
 
 
-def _progress(reply: dict[str, Any]) -> Progress:
-    return Progress(reply["doing"], reply["done"], reply["total"])
+def _rehearsal(values: dict[str, Any], free: int) -> Rehearsal:
+    return Rehearsal(**{**values, "seconds": Span(**values["seconds"])}, free=free)
 
 
 def too_long(rows: int, tokens: int, longest: int, limit: int, remedy: str) -> RunError:

@@ -14,11 +14,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from studio.child import Child, Reply, serve
+from studio.child import Child, Progress, Reply, serve
 from studio.config import RunConfig
 from studio.errors import ModelError
 from studio.evaluation.spectrum import Anatomy, Layer, anatomy, measured
-from studio.inspector import Progress
 from studio.workspace import RunFolder, Workspace
 
 if TYPE_CHECKING:
@@ -47,12 +46,9 @@ class Weigher:
         if known := kept(folder):
             yield known
             return
-        with closing(self.child.ask({"run": str(folder.path)})) as replies:
-            for reply in replies:
-                if "anatomy" in reply:
-                    yield _read(reply["anatomy"])
-                else:
-                    yield Progress(reply["doing"], reply["done"], reply["total"])
+        with closing(self.child.told({"run": str(folder.path)})) as parts:
+            for part in parts:
+                yield part if isinstance(part, Progress) else _read(part["anatomy"])
 
     def close(self) -> None:
         """End the process; the next request starts another."""

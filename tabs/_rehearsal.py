@@ -11,9 +11,9 @@ from uuid import uuid4
 
 import gradio as gr
 
+from studio.child import Progress
 from studio.config import RunConfig
 from studio.errors import StudioError
-from studio.inspector import Progress
 from studio.pace import Trial
 from studio.rehearsal import Rehearsal, Suited, size
 from tabs._shared import HEARD, QUIET, Page, escaped, meter, said

@@ -9,10 +9,10 @@ from typing import Any
 
 import gradio as gr
 
+from studio.child import Progress
 from studio.config import VocabularySettings
 from studio.data.library import open_source
 from studio.data.vocabulary import Proposal
-from studio.inspector import Progress
 from tabs._form import Group
 from tabs._shared import PRIVATE, Page, escaped, meter, said
 

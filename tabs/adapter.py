@@ -11,9 +11,9 @@ from typing import Any
 
 import gradio as gr
 
+from studio.child import Progress
 from studio.errors import RunError, StudioError
 from studio.evaluation.spectrum import Anatomy, short_kinds
-from studio.inspector import Progress
 from studio.weigher import kept
 from tabs._live import script
 from tabs._shared import PRIVATE, QUIET, Page, escaped, meter, run_choices, said

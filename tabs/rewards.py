@@ -11,10 +11,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
+from studio.child import Progress
 from studio.config import RunConfig
 from studio.data.library import title_of
 from studio.errors import StudioError
-from studio.inspector import Progress
 from studio.models.catalog import SUGGESTIONS
 from studio.previewer import Asked, Draws
 from studio.rewards import Answered, rewards

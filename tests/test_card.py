@@ -14,9 +14,9 @@ from studio import cli
 from studio.adapter import save
 from studio.card import CONTEXT, Card, card_of, forward_flops, lines
 from studio.carder import Carder
+from studio.child import Progress
 from studio.config import RunConfig
 from studio.errors import ModelError, RunError
-from studio.inspector import Progress
 from studio.methods.full import Full
 from studio.methods.lora import Lora
 from studio.models.machine import bytes_per_parameter

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,14 @@ def test_it_ends_by_itself(stdin_stays_open: bool) -> None:
         if not stdin_stays_open:
             process.stdin.close()
         assert process.wait(timeout=60) == 0
+
+
+def test_how_far_it_is_comes_apart_from_the_rest_of_the_answer(tmp_path: Path) -> None:
+    with closing(child.Child("tests.dying", tmp_path / "log", "It died.", "Too bad.")) as asked:
+        progress, answer = asked.told({"rows": 1})
+    assert progress == child.Progress("Trying", 0, 0)
+    assert isinstance(answer, dict)
+    assert answer["trial"]["rows"] == 1
 
 
 def test_progress_is_told_now_and_then_and_what_is_new_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from studio.child import Progress
 from studio.data.parquet import write_rows
 from studio.data.seen import see
 from studio.data.templates import Mapping
 from studio.data.vocabulary import Proposal, propose
 from studio.errors import DatasetError, ModelError
-from studio.inspector import Inspector, Progress, Result
+from studio.inspector import Inspector, Result
 from studio.models.tiny import tiny_tokenizer
 from studio.workspace import Workspace
 

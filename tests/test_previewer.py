@@ -9,10 +9,10 @@ from typing import Any
 import gradio as gr
 import pytest
 
+from studio.child import Progress
 from studio.config import RunConfig
 from studio.errors import ConfigError, DatasetError, ModelError
 from studio.events import Saved
-from studio.inspector import Progress
 from studio.previewer import Asked, Draws, Previewer
 from studio.rewards import Answered, Reward
 from studio.store import Store

@@ -16,11 +16,10 @@ from typing import Any
 import filelock
 import pytest
 
-from studio.child import Child, Died
+from studio.child import Child, Died, Progress
 from studio.cli import main
 from studio.config import RunConfig
 from studio.errors import RunError, StudioError, explain
-from studio.inspector import Progress
 from studio.pace import Found, Span, Trial
 from studio.rehearsal import Rehearsal, Rehearser, Suited, device_now
 from studio.stage import Stage, drawn

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from studio.adapter import save
+from studio.child import Progress
 from studio.config import RunConfig
 from studio.errors import ModelError
 from studio.evaluation.spectrum import Anatomy
-from studio.inspector import Progress
 from studio.methods.full import Full
 from studio.methods.lora import Lora
 from studio.models.tiny import tiny_model, tiny_tokenizer

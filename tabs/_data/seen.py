@@ -9,12 +9,13 @@ from typing import Any
 
 import gradio as gr
 
+from studio.child import Progress
 from studio.data.lengths import Histogram, Summary
 from studio.data.library import look, settle
 from studio.data.seen import Seen
 from studio.data.table import Table
 from studio.errors import DatasetError
-from studio.inspector import Progress, Result
+from studio.inspector import Result
 from studio.models.catalog import SUGGESTIONS
 from studio.objectives.next_token import NextToken
 from tabs._data.bench import Bench, edited, handed, table_of
