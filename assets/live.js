@@ -214,7 +214,7 @@ find("scrub").addEventListener("input", (event) => scrub(Number(event.target.val
 
 function showSteps(state) {
   const list = find("steps");
-  const here = PLACE[state.status] ?? -1;
+  const here = PLACE[state.status === "paused" && !state.step ? "preparing" : state.status] ?? -1;
   list.replaceChildren(...STEPS.map((name, index) => {
     const item = make("li", index < here ? "past" : index === here ? "here" : "", name);
     if (index === here) item.setAttribute("aria-current", "step");
@@ -266,15 +266,15 @@ function action(text, name, className) {
 }
 
 function showActions(state) {
-  const ending = state.stopping || state.status === "pausing";
-  const wanted = state.active ? (ending ? ["kill"] : state.status === "finishing" ? ["stop"] : ["pause", "stop"])
+  const leaving = state.stopping || state.status === "pausing";
+  const wanted = state.active ? (leaving ? ["kill"] : state.status === "finishing" ? ["stop"] : ["pause", "stop"])
     : [...(state.saved ? ["chat"] : []), ...(state.resumable ? ["resume"] : [])];
   const box = find("actions");
   if (box.dataset.wanted === `${wanted}`) return; // a button that is being pressed must not be replaced
   box.dataset.wanted = `${wanted}`;
   const buttons = { pause: ["Pause", "pause", ""], stop: ["Stop and save", "stop", ""],
-    kill: [`${state.stopping ? "Stopping" : "Pausing"} after this step … end it now`, "kill", ""],
-    resume: [state.step ? "Continue" : "Start again", "resume", state.saved ? "" : "primary"],
+    kill: [ending(state), "kill", ""],
+    resume: [onward(state), "resume", state.saved ? "" : "primary"],
     chat: [state.writes ? "Talk to both models →" : "Try it →", "chat", "primary"] };
   box.replaceChildren(...wanted.map((name) => action(...buttons[name])));
 }
@@ -291,7 +291,8 @@ function showMessages(state) {
   if (state.active && state.silent > SILENT_SECONDS) lines.push(make("p", "fault",
     `The worker has given no sign of life for ${duration(state.silent)}: no word, and no work of the processor. End it; Continue then goes on from its last checkpoint.`));
   if (state.status === "paused") lines.push(make("p", "note",
-    `Paused after step ${state.step}. It holds no memory now; Continue goes on from there.`));
+    state.step ? `Paused after step ${state.step}. It holds no memory now; Continue goes on from there.`
+      : "Paused before the first step. It holds no memory now; Continue begins it."));
   if (state.status === "stopped") lines.push(make("p", "note", state.saved
     ? `Stopped at step ${state.step}; what was learnt is saved.`
     : state.step ? `Ended at step ${state.step}; nothing was saved.` : "Stopped before the first step."));

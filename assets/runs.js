@@ -98,9 +98,9 @@ async function erase(some) { // none: all that are in the trash
 
 function doable(row) {
   if (asked.trash) return ["restore", "erase"];
-  const ending = row.stopping || row.status === "pausing";
+  const leaving = row.stopping || row.status === "pausing";
   const now = row.status === "queued" ? ["out", "stop"] : row.status === "finishing" ? ["stop"] : ["pause", "stop"];
-  return ["curves", "form", ...(row.active ? (ending ? ["kill"] : now) : [...(row.resumable ? ["resume"] : []), "delete"])];
+  return ["curves", "form", ...(row.active ? (leaving ? ["kill"] : now) : [...(row.resumable ? ["resume"] : []), "delete"])];
 }
 
 function doing(name, row) {
@@ -108,8 +108,8 @@ function doing(name, row) {
     curves: ["Open its curves", () => lead("curves", [row.id])],
     form: ["Copy with changes", () => lead("form", [row.id]), "Puts its settings into the Train tab: start it again as it was, or change them first."],
     pause: ["Pause", () => act("pause")(row.id)], out: ["Take out of the queue", () => act("pause")(row.id)],
-    stop: [row.status === "queued" ? "Stop" : "Stop and save", () => act("stop")(row.id)], kill: ["Ending after this step … end it now", () => act("kill")(row.id)],
-    resume: [row.step ? "Continue" : "Start again", () => act("resume")(row.id)],
+    stop: [row.status === "queued" ? "Stop" : "Stop and save", () => act("stop")(row.id)], kill: [ending(row), () => act("kill")(row.id)],
+    resume: [onward(row), () => act("resume")(row.id)],
     delete: ["Delete", () => discard([row.id]), "To the trash, from which it can be restored."],
     restore: ["Restore", () => restore([row.id])], erase: ["Delete for ever", () => erase([row.id])],
   };

@@ -30,6 +30,10 @@ const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); /
 // A plot drawn while its tab was hidden, or before its neighbours, has another size by now.
 const sizes = new ResizeObserver((seen) => seen.forEach(({ target }) => target.data && target.offsetParent && Plotly.Plots.resize(target)));
 
+// What goes on with a run that rests, and when one that was asked to end does so.
+const onward = (run) => (run.step || run.status === "paused" ? "Continue" : "Start again");
+const ending = (run) => `${run.stopping ? "Stopping" : "Pausing"} ${run.step ? "after this step" : "as soon as it can"} … end it now`;
+
 const address = (rest) => `${window.gradio_config?.root || ""}/studio/${rest}`;
 
 // Asks again and again as long as there is something to wait for; a new value ends the loop of the one before.

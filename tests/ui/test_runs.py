@@ -87,7 +87,7 @@ def test_the_queue_is_put_in_order_and_a_restart_keeps_it(studio: Studio, open_p
     again.get_by_role("button", name="Out of the queue; Continue puts it back: Full").click()
     wait_for_queue(again, "DoRA", "(IA)³")
     line(again, "Full fine-tuning").locator(".name").click()
-    again.locator("#runs .details").get_by_role("button", name="Start again").click()
+    again.locator("#runs .details").get_by_role("button", name="Continue").click()
     wait_for_queue(again, "DoRA", "(IA)³", "Full fine-tuning")
 
     line(again, "LoRA").locator(".name").click()
