@@ -19,7 +19,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, suppress
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
@@ -32,7 +32,7 @@ from studio.benchmarks.figures import Quality
 from studio.benchmarks.requests import batch_of, prompts, quality, rows_of
 from studio.benchmarks.variants import MERGED, BenchSettings, Variant, setups
 from studio.child import Child, Died, Part, Progress, Reply, Stopped, serve, teller
-from studio.errors import ModelError, RunError, explain, ran_out_of_memory
+from studio.errors import ModelError, explain, ran_out_of_memory
 from studio.models.machine import forget_peak_memory, free_memory, peak_host_memory, room
 from studio.processes import bound, go_first, memory_kills, own_device
 from studio.rehearsal import REHEARSED
@@ -45,6 +45,7 @@ LOG = "bencher.log"  # of a process; of one that died, also in the benchmark's f
 _UNKNOWN = Quality(math.nan, 0, 0)
 _POLL = 0.3  # seconds between two looks at whether the device is free
 _LEAVING = 2.0  # seconds that a benchmark may take to end once it was left
+_UNDER_WAY = ("benchmark", "Wait for its end, or cancel it.", _LEAVING)  # see `Binder.alone`
 
 
 class Bencher:
@@ -66,7 +67,8 @@ class Bencher:
         Waits while something trains, and says for whom. What does not fit into memory is marked, and the others go
         on. Raises StudioError. Closing the iterator leaves at once; to run it again goes on where it was.
         """
-        with _alone(self._workspace, name) as bench:
+        with look_up(self._workspace, name).binder.alone(*_UNDER_WAY):
+            bench = look_up(self._workspace, name)  # again: with what was measured last by whoever has just left it
             bench.retry()
             device = yield from self._device()
             self._left = False
@@ -175,27 +177,15 @@ class Bencher:
 
     def delete(self, name: str) -> None:
         """Do away with a benchmark. Raises RunError where there is none, or it is under way."""
-        with _alone(self._workspace, name) as bench:
+        binder = look_up(self._workspace, name).binder
+        with binder.alone(*_UNDER_WAY):
             pass
-        bench.binder.delete()
+        binder.delete()
 
     def close(self) -> None:
         """End what is measured, whatever it is at; what was measured is kept."""
         self._left = True
         self.child.close()
-
-
-@contextmanager
-def _alone(workspace: Workspace, name: str) -> Iterator[Bench]:
-    """Raises RunError where another process measures it, such as a command line beside the page."""
-    # Whoever has just left it may still be at leaving, and what they measured last is to be known here.
-    folder = look_up(workspace, name).binder.folder
-    lock = filelock.FileLock(folder / "lock", timeout=_LEAVING, thread_local=False)
-    try:
-        with lock:
-            yield look_up(workspace, name)
-    except filelock.Timeout:
-        raise RunError("This benchmark is under way already.", remedy="Wait for its end, or cancel it.") from None
 
 
 def _still(bench: Bench, some: Sequence[Variant], turn: int | None) -> list[Variant]:

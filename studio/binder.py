@@ -12,8 +12,11 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import filelock
 
 from studio.errors import RunError
 from studio.workspace import slug, write_whole
@@ -74,6 +77,21 @@ class Binder:
                     yield json.loads(line)
                 except ValueError:
                     continue  # cut by a full disk: the others still count
+
+    @contextmanager
+    def alone(self, what: str, remedy: str, seconds: float = 0.0) -> Iterator[None]:
+        """Raises RunError where another process goes on with this, such as a command line beside the page.
+
+        `what` it is, as people call it; `seconds` are what whoever has just left it may take to leave.
+        """
+        # A generator that has it may be asked by one thread now and be closed by another later.
+        lock = filelock.FileLock(self.folder / "lock", timeout=seconds, thread_local=False)
+        try:
+            held = lock.acquire()
+        except filelock.Timeout:
+            raise RunError(f"This {what} is under way already.", remedy=remedy) from None
+        with held:
+            yield
 
     def delete(self) -> None:
         """With all that is in it."""

@@ -9,11 +9,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
-
-import filelock
 
 from studio.child import Child, Progress, Reply, Stopped, Tell, serve, teller
 from studio.data.labels import target
@@ -25,6 +23,7 @@ from studio.trained import Awake, identity, load_trained
 from studio.workspace import Workspace
 
 AT_ONCE = 32  # rows of like length, asked together and kept together
+_UNDER_WAY = ("evaluation", "Wait for its end, or leave it where it is.")  # see `Binder.alone`
 Pulse = Callable[[], None]  # called at each token that is written; may raise to leave
 
 
@@ -52,25 +51,13 @@ class Evaluator:
     def delete(self, name: str) -> None:
         """Do away with an evaluation. Raises RunError where there is none, or it is under way."""
         evaluation = look_up(self._workspace, name)
-        with _alone(evaluation):
+        with evaluation.binder.alone(*_UNDER_WAY):
             pass
         evaluation.binder.delete()
 
     def close(self) -> None:
         """Free the model's memory; the next request loads it again."""
         self.child.close()
-
-
-@contextmanager
-def _alone(evaluation: Evaluation) -> Iterator[None]:
-    """Raises RunError where another process goes on with it, such as a command line beside the page."""
-    try:
-        with filelock.FileLock(evaluation.binder.folder / "lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise RunError(
-            "This evaluation is under way already.", remedy="Wait for its end, or leave it where it is."
-        ) from None
 
 
 class Answers(Protocol):
@@ -97,7 +84,7 @@ def finish(
     `tell` and `pulse` may raise to leave; `awake` keeps the model for the next one.
     """
     kept = awake or Awake()
-    with _alone(evaluation):
+    with evaluation.binder.alone(*_UNDER_WAY):
         for who, contender in enumerate(evaluation.contenders):
             if not (missing := list(_missing(evaluation, who))):
                 continue

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from studio.child import Child, Progress, Reply, Stopped, Tell, serve, teller
 from studio.data.turns import Message
 from studio.endpoint import Endpoint
-from studio.errors import ModelError, RunError
+from studio.errors import ModelError
 from studio.optimiser import Optimiser, Writes
 from studio.rewards import Combined, Reward, Tools
 from studio.speaker import ModelSpeaker
@@ -27,6 +25,7 @@ from studio.workspace import Workspace
 from studio.worth import Report, examine
 
 LONGEST = 512  # tokens that the model writes where it writes for the search itself
+_UNDER_WAY = ("search", "Wait for its end, or stop it where it is.")  # see `Binder.alone`
 
 
 class Prompter:
@@ -68,7 +67,7 @@ class Prompter:
     def delete(self, name: str) -> None:
         """Do away with a study. Raises RunError where there is none, or it is under way."""
         study = look_up(self._workspace, name)
-        with _alone(study):
+        with study.binder.alone(*_UNDER_WAY):
             pass
         study.binder.delete()
 
@@ -95,25 +94,13 @@ def finish(
     def ended() -> bool:
         return stop() or flag.exists()
 
-    with _alone(study):
+    with study.binder.alone(*_UNDER_WAY):
         tell("Reading the data", 0, 0)
         rows = parts(workspace, settings)
         awake.load(workspace, settings.model, settings.run, tell, tuned=settings.tuned)
         tell("Preparing the rewards", 0, 0)
         speaker, goal = _ready(workspace, awake, settings.rewards, pulse)
         Optimiser(study, rows, speaker, goal, _writer(study, speaker), tell, ended).run()
-
-
-@contextmanager
-def _alone(study: Study) -> Iterator[None]:
-    """Raises RunError where another process goes on with it, such as a command line beside the page."""
-    try:
-        with filelock.FileLock(study.binder.folder / "lock", timeout=0):
-            yield
-    except filelock.Timeout:
-        raise RunError(
-            "This search is under way already.", remedy="Wait for its end, or stop it where it is."
-        ) from None
 
 
 def measure(

@@ -151,3 +151,16 @@ def test_steps_outlive_a_line_that_was_cut_and_names_lead_nowhere_else(workspace
     with pytest.raises(RunError, match="cannot be written"):
         binder.append({"a": 4})
     assert listed(workspace.critiques) == []
+
+
+def test_one_at_a_time_goes_on_with_a_binder(workspace: Workspace) -> None:
+    binder = create(workspace.critiques, "one", {"title": "t"})
+    under_way = ("critique", "Wait.")
+    with (
+        binder.alone(*under_way),
+        pytest.raises(RunError, match="This critique is under way"),
+        binder.alone(*under_way),
+    ):
+        pass
+    with binder.alone(*under_way):
+        pass
