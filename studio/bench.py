@@ -33,7 +33,7 @@ from studio.benchmarks.variants import (
     variants,
     why_not,
 )
-from studio.binder import Binder, create, find, listed
+from studio.binder import Binder, Stepwise, create, find, listed
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.errors import ConfigError, RunError
@@ -94,21 +94,18 @@ class Measured:
         }
 
 
-class Bench:
+class Bench(Stepwise):
     """One of them on disk, as it is now."""
 
     def __init__(self, binder: Binder) -> None:
-        self.binder = binder
         self.settings = BenchSettings.parse(binder.about["settings"])
         self.machine: dict[str, Any] = binder.about["machine"]
-        self.title = str(binder.about["title"])
         titles, left_out = binder.about["titles"], binder.about["left_out"]
         self.measured = {
             each.key: Measured(each, titles[each.model], bool(self.machine["gpu"]), why=left_out.get(each.key, ""))
             for each in variants(self.settings)
         }
-        for step in binder:
-            self._take(step)
+        super().__init__(binder)
 
     def missing(self, turn: int) -> list[Variant]:
         """What is to be measured still in that round, from 0."""
@@ -130,11 +127,6 @@ class Bench:
         for each in self.measured.values():
             if each.died:
                 each.why, each.died = "", False
-
-    def keep(self, step: dict[str, Any]) -> None:
-        """Onto the disk first. Raises RunError where it is full."""
-        self.binder.append(step)
-        self._take(step)
 
     def _take(self, step: dict[str, Any]) -> None:
         match step:

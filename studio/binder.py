@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -96,6 +97,27 @@ class Binder:
     def delete(self) -> None:
         """With all that is in it."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Stepwise(ABC):
+    """What the steps of a binder add up to: those on disk are read once, each new one is on disk before it counts."""
+
+    def __init__(self, binder: Binder) -> None:
+        """For the end of a subclass's own: the steps are taken here."""
+        self.binder = binder
+        self.title = str(binder.about["title"])
+        for step in binder:
+            self._take(step)
+
+    def keep(self, *steps: dict[str, Any]) -> None:
+        """Raises RunError where the disk is full."""
+        self.binder.append(*steps)
+        for step in steps:
+            self._take(step)
+
+    @abstractmethod
+    def _take(self, step: dict[str, Any]) -> None:
+        """Let it count."""
 
 
 def create(root: Path, label: str, about: dict[str, Any]) -> Binder:

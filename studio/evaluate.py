@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from studio.binder import Binder, create, find, listed
+from studio.binder import Binder, Stepwise, create, find, listed
 from studio.config import DatasetSettings
 from studio.data.labels import Head, saved_heads
 from studio.data.library import Opened, open_source
@@ -100,17 +100,14 @@ class Asked:
         return self.kind == "text"
 
 
-class Evaluation:
+class Evaluation(Stepwise):
     """One of them on disk."""
 
     def __init__(self, binder: Binder) -> None:
-        self.binder = binder
-        self.title = str(binder.about["title"])
         self.settings = EvaluationSettings.parse(binder.about["settings"])
         self.contenders = [Contender(**each) for each in binder.about["contenders"]]
         self.sets = [Asked(**each) for each in binder.about["sets"]]
-        for step in binder:
-            self._take(step)
+        super().__init__(binder)
 
     def wanted(self, part: Asked) -> list[How]:
         """What each candidate is to do with the rows of a set, and what is done with its answers."""
@@ -131,12 +128,6 @@ class Evaluation:
         return sum(
             len(rows) for part in self.sets for how in (part.likely, part.said, part.ran) for rows in how.values()
         )
-
-    def keep(self, *steps: dict[str, Any]) -> None:
-        """Onto the disk first. Raises RunError where it is full."""
-        self.binder.append(*steps)
-        for step in steps:
-            self._take(step)
 
     def _take(self, step: dict[str, Any]) -> None:
         match step:

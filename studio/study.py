@@ -21,7 +21,7 @@ from pydantic import Field
 
 import studio.prompts
 import studio.rewards
-from studio.binder import Binder, create, find, listed
+from studio.binder import Binder, Stepwise, create, find, listed
 from studio.catalog import Chosen, Several
 from studio.config import DatasetSettings
 from studio.endpoint import WriterSettings
@@ -172,21 +172,18 @@ class Verdict:
         return f"No significant gain: {means}, {gain}. It may as well be luck; keep the shorter prompt."
 
 
-class Study:
+class Study(Stepwise):
     """One of them on disk."""
 
     def __init__(self, binder: Binder) -> None:
-        self.binder = binder
         self.settings = StudySettings.parse(binder.about["settings"])
-        self.title = str(binder.about["title"])
         self.start = Prompt.parse(binder.about["start"])
         self.tried: dict[str, Tried] = {}
         self.written: dict[str, str] = {}
         self.seconds = 0.0
         self.enough = ""  # why the search ended, once it has; it is chosen and asked about sealed rows then
         self.end = ""  # the same, once all is done
-        for step in binder:
-            self._take(step)
+        super().__init__(binder)
 
     @property
     def calls(self) -> int:
@@ -252,12 +249,6 @@ class Study:
             bootstrap(after),
             bootstrap([b - a for a, b in zip(before, after, strict=True)]),
         )
-
-    def keep(self, *steps: dict[str, Any]) -> None:
-        """Onto the disk first. Raises RunError where it is full."""
-        self.binder.append(*steps)
-        for step in steps:
-            self._take(step)
 
     def _take(self, step: dict[str, Any]) -> None:
         match step:
