@@ -109,7 +109,7 @@ def _when(state: State) -> str:
     """The run's start as its id tells it, and how it ended; what still changes is not for a list."""
     day, clock = state.id[:8], state.id[9:13]
     began = f"{day[:4]}-{day[4:6]}-{day[6:]} {clock[:2]}:{clock[2:]}"
-    return began if state.active else f"{began} · {state.status}"
+    return began if state.active or state.status == "paused" else f"{began} · {state.status}"
 
 
 def as_asked(state: State, workspace: Workspace) -> tuple[dict[str, Any], str]:

@@ -54,7 +54,7 @@ class EventCallback(TrainerCallback):
         self._last_progress = 0.0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.log.append(Phase(name="Training", total=state.max_steps, unit="steps"))
+        self.log.append(Phase(name="Training", done=state.global_step, total=state.max_steps, unit="steps"))
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self._step_started = time.perf_counter()

@@ -106,3 +106,9 @@ def test_the_base_model_is_step_zero(callback: EventCallback) -> None:
     assert [(e.step, e.metrics["eval_loss"]) for e in events if isinstance(e, EvalDone)] == [(0, 3.0), (4, 1.0)]
     assert isinstance(events[-1], Phase)
     assert events[-1].name == "Training"
+
+
+def test_a_run_that_goes_on_is_as_far_as_it_was(callback: EventCallback) -> None:
+    callback.on_train_begin(None, state(4), control())
+    events, _ = callback.log.read_from()
+    assert [(each.done, each.total) for each in events if isinstance(each, Phase)] == [(4, 9)]
