@@ -5,6 +5,8 @@ A line of its steps is one of
     {"likely": place of a candidate, "set", "rows": [[place, nats or null, tokens]]}
     {"said": place of a candidate, "set", "rows": [[place, answer or null]]}
     {"ran": place of a candidate, "set", "rows": [[place, what came of the program in its answer, why]]}
+    {"drawn": place of a candidate, "set", "rows": [[place, several answers drawn by chance]]}
+    {"tried": place of a candidate, "set", "rows": [[place, what came of the program in each of them]]}
 where null is a row that the model cannot read. Whoever goes on asks what is missing; `studio.evaluated` makes a report
 of it.
 """
@@ -34,7 +36,7 @@ from studio.store import Store
 from studio.trained import identity
 from studio.workspace import Workspace
 
-How = Literal["likely", "said", "ran"]
+How = Literal["likely", "said", "ran", "drawn", "tried"]
 
 
 class Candidate(Settings):
@@ -68,7 +70,27 @@ class EvaluationSettings(Settings):
     max_new_tokens: int = setting(
         128, "Longest answer", ge=1, le=4096, unit="tokens", help="Whatever a model writes ends there."
     )
-    seed: int = setting(0, "Seed", ge=0, le=2**31 - 1, advanced=True, help="The same one draws the same rows.")
+    samples: int = setting(
+        1,
+        "Programs a task",
+        ge=1,
+        le=200,
+        advanced=True,
+        help="Where rows have tests. With more than one so many answers are drawn, too, and pass@k says how often "
+        "one of k of them passes. It takes as many times as long.",
+        source="Chen et al. 2021, arXiv:2107.03374",
+    )
+    temperature: float = setting(
+        0.8,
+        "Temperature of these programs",
+        gt=0,
+        le=5,
+        advanced=True,
+        help="Higher: they differ more, which helps the best of many and harms each of them.",
+    )
+    seed: int = setting(
+        0, "Seed", ge=0, le=2**31 - 1, advanced=True, help="The same one draws the same rows and programs."
+    )
 
 
 @dataclass(frozen=True)
@@ -93,6 +115,8 @@ class Asked:
     likely: dict[int, dict[int, tuple[float, int] | None]] = field(default_factory=dict)  # (nats, tokens)
     said: dict[int, dict[int, str | None]] = field(default_factory=dict)
     ran: dict[int, dict[int, tuple[str, str]]] = field(default_factory=dict)  # (of `studio.sandbox.WHY`, detail)
+    drawn: dict[int, dict[int, list[str]]] = field(default_factory=dict)
+    tried: dict[int, dict[int, list[str]]] = field(default_factory=dict)  # of `studio.sandbox.WHY`
 
     @property
     def reads(self) -> bool:
@@ -115,7 +139,9 @@ class Evaluation(Stepwise):
             return ["said"]
         if part.reads or not self.settings.answers:
             return ["likely"]
-        return ["likely", "said", "ran"] if part.kind == "code" else ["likely", "said"]
+        if part.kind != "code":
+            return ["likely", "said"]
+        return ["likely", "said", "ran", *(("drawn", "tried") if self.settings.samples > 1 else ())]
 
     @property
     def total(self) -> int:
@@ -126,7 +152,10 @@ class Evaluation(Stepwise):
     def done(self) -> int:
         """Requests that were made."""
         return sum(
-            len(rows) for part in self.sets for how in (part.likely, part.said, part.ran) for rows in how.values()
+            len(getattr(part, how).get(who, ()))
+            for part in self.sets
+            for how in self.wanted(part)
+            for who in range(len(self.contenders))
         )
 
     def _take(self, step: dict[str, Any]) -> None:
@@ -141,6 +170,10 @@ class Evaluation(Stepwise):
                 self.sets[place].said.setdefault(who, {}).update({row: text for row, text in rows})
             case {"ran": who, "set": place, "rows": rows}:
                 self.sets[place].ran.setdefault(who, {}).update({row: (why, detail) for row, why, detail in rows})
+            case {"drawn": who, "set": place, "rows": rows}:
+                self.sets[place].drawn.setdefault(who, {}).update({row: texts for row, texts in rows})
+            case {"tried": who, "set": place, "rows": rows}:
+                self.sets[place].tried.setdefault(who, {}).update({row: whys for row, whys in rows})
 
 
 # -- beginning one -----------------------------------------------------------------------------------------

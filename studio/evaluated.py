@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from studio.evaluate import Asked, Evaluation
 from studio.evaluation.intervals import wilson
 from studio.evaluation.labels import Matrix, class_report, confusion, folded
-from studio.evaluation.measures import OTHER, Measure, labels_of, likely, measures
+from studio.evaluation.measures import OTHER, Measure, labels_of, likely, measures, of_several, passing
 from studio.evaluation.paired import LEVEL, Change, change, holm, interval, whole
 from studio.sandbox import WHY
 
@@ -107,7 +107,7 @@ def _part(evaluation: Evaluation, asked: Asked) -> Part:
     whys = {who: rows for who in everybody if len(rows := asked.ran.get(who, {})) == len(asked.rows)}
     outcomes = {who: [rows[place][0] for place in range(len(asked.rows))] for who, rows in whys.items()}
     scored = outcomes if asked.kind == "code" else said
-    found = [*_of_answers(asked, scored), *_of_likelihood(evaluation, asked, read)]
+    found = [*_of_answers(asked, scored), *_of_several(evaluation, asked), *_of_likelihood(evaluation, asked, read)]
     shown = said if asked.kind == "labels" and asked.several is None else {}
     return Part(
         asked,
@@ -140,6 +140,18 @@ def _of_answers(asked: Asked, said: dict[int, list[str]]) -> list[Measured]:
             stats = {who: measure.stats(some, [rows[place] for place in places]) for who, rows in able.items()}
             found.append(_measured(measure, stats))
     return found
+
+
+def _of_several(evaluation: Evaluation, asked: Asked) -> list[Measured]:
+    """pass@k of the programs that were drawn."""
+    tried = {who: rows for who, rows in sorted(asked.tried.items()) if len(rows) == len(asked.rows)}
+    if not tried:
+        return []
+    whys = {who: [rows[place] for place in range(len(asked.rows))] for who, rows in tried.items()}
+    return [
+        _measured(measure, {who: passing(each, k) for who, each in whys.items()})
+        for k, measure in of_several(evaluation.settings.samples).items()
+    ]
 
 
 def _of_likelihood(

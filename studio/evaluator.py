@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any, Protocol
 from studio.child import Child, Progress, Reply, Stopped, Tell, serve, teller
 from studio.data.labels import target
 from studio.errors import RunError
-from studio.evaluate import Asked, Candidate, Contender, Evaluation, How, look_up
+from studio.evaluate import Candidate, Contender, Evaluation, How, look_up
 from studio.evaluation.passing import measure
 from studio.evaluation.unseen import Item, named
 from studio.trained import Awake, identity, load_trained
@@ -67,8 +68,8 @@ class Answers(Protocol):
         """(nats, tokens) of each right answer, or of the text that is read."""
         ...
 
-    def said(self, rows: Sequence[Item]) -> list[str | None]:
-        """The likeliest answer to each."""
+    def said(self, rows: Sequence[Item], temperature: float = 0.0, seed: int = 0) -> list[str | None]:
+        """The likeliest answer to each; above temperature 0 one drawn by chance, where it writes."""
         ...
 
 
@@ -93,12 +94,18 @@ def finish(
             model = _candidate(workspace, chosen, contender, evaluation.settings.max_new_tokens, tell, pulse, kept)
             for place, how, rows in missing:
                 tell(f"{_DOING[how]}: {contender.title}", evaluation.done, evaluation.total)
-                evaluation.keep(_asked(model, evaluation.sets[place], who, place, how, rows, pulse))
+                evaluation.keep(_asked(model, evaluation, who, place, how, rows, pulse))
             tell(f"Asked {contender.title}", evaluation.done, evaluation.total)
             del model  # its memory, before the next one comes
 
 
-_DOING = {"likely": "Reading the right answers", "said": "Writing answers", "ran": "Running programs"}
+_DOING = {
+    "likely": "Reading the right answers",
+    "said": "Writing answers",
+    "ran": "Running programs",
+    "drawn": "Writing several programs",
+    "tried": "Running several programs",
+}
 
 
 def _missing(evaluation: Evaluation, who: int) -> Iterator[tuple[int, How, list[int]]]:
@@ -117,19 +124,32 @@ def _length(row: Item) -> int:
 
 
 def _asked(
-    model: Answers, part: Asked, who: int, place: int, how: How, rows: list[int], pulse: Pulse
+    model: Answers, evaluation: Evaluation, who: int, place: int, how: How, rows: list[int], pulse: Pulse
 ) -> dict[str, Any]:
     """A line of steps."""
+    part, settings = evaluation.sets[place], evaluation.settings
     items = [part.rows[row] for row in rows]
-    if how == "said":
-        found: list[list[Any]] = [[row, text] for row, text in zip(rows, model.said(items), strict=True)]
-    elif how == "ran":
-        tasks = [each.task for each in items if each.task]  # all: that is what makes a set one of code
-        ran = measure(tasks, [[part.said[who][row] or ""] for row in rows], lambda *_: pulse()).outcomes
-        found = [[row, each.why, each.detail] for row, (each,) in zip(rows, ran, strict=True)]
-    else:
-        found = [[row, *(each or (None, 0))] for row, each in zip(rows, model.likely(items), strict=True)]
-    return {how: who, "set": place, "rows": found}
+    tasks = [each.task for each in items if each.task]  # all, where programs are run: that makes a set one of code
+    found: list[tuple[Any, ...]]
+    match how:
+        case "likely":
+            found = [each or (None, 0) for each in model.likely(items)]
+        case "said":
+            found = [(text,) for text in model.said(items)]
+        case "drawn":
+            count = settings.samples
+            # Whoever goes on draws as whoever left would have.
+            dice = zlib.crc32(f"{settings.seed} {place} {rows[0]}".encode())
+            texts = model.said([each for each in items for _ in range(count)], settings.temperature, dice)
+            said = [text or "" for text in texts]
+            found = [(said[at : at + count],) for at in range(0, len(said), count)]
+        case "ran":
+            ran = measure(tasks, [[part.said[who][row] or ""] for row in rows], lambda *_: pulse())
+            found = [(each.why, each.detail) for (each,) in ran]
+        case "tried":
+            ran = measure(tasks, [part.drawn[who][row] for row in rows], lambda *_: pulse())
+            found = [([each.why for each in some],) for some in ran]
+    return {how: who, "set": place, "rows": [[row, *told] for row, told in zip(rows, found, strict=True)]}
 
 
 def _check(workspace: Workspace, candidate: Candidate, contender: Contender) -> None:
@@ -174,8 +194,11 @@ class _Writer:
         found = self._speaker.likely([each.asked for each in rows], [each.right for each in rows])
         return [(each.nats, each.tokens) if each else None for each in found]
 
-    def said(self, rows: Sequence[Item]) -> list[str | None]:
-        found = self._speaker.answers([each.asked for each in rows], self._longest)
+    def said(self, rows: Sequence[Item], temperature: float = 0.0, seed: int = 0) -> list[str | None]:
+        from studio.models.generate import seeded
+
+        with seeded(self._speaker.model, seed):
+            found = self._speaker.answers([each.asked for each in rows], self._longest, temperature)
         return [each.text if each else None for each in found]
 
 
@@ -203,7 +226,7 @@ class _Labeller:
             found.append(None if share is None else (-math.log(max(share, 1e-12)), 1))
         return found
 
-    def said(self, rows: Sequence[Item]) -> list[str | None]:
+    def said(self, rows: Sequence[Item], temperature: float = 0.0, seed: int = 0) -> list[str | None]:
         found = self._predicted(rows)
         if self._head.kind == "number":
             return [f"{value:.6g}" for value in found]

@@ -56,8 +56,10 @@ class ModelSpeaker:
         self.model, self.tokenizer, self._pulse = model, tokenizer, pulse
         self.beginnings = Beginnings(model, tokenizer)
 
-    def answers(self, asked: Sequence[Sequence[Message]], max_new_tokens: int) -> list[Spoken | None]:
-        """See `Speaker`. Raises ModelError where the model has no chat template."""
+    def answers(
+        self, asked: Sequence[Sequence[Message]], max_new_tokens: int, temperature: float = 0.0
+    ) -> list[Spoken | None]:
+        """See `Speaker`; above temperature 0 drawn with torch's dice. Raises ModelError without a chat template."""
         from studio.models.generate import answering, sample_batch
 
         prompts = [self._prompt(each, max_new_tokens) for each in asked]
@@ -70,7 +72,7 @@ class ModelSpeaker:
                     self.tokenizer,
                     rows,
                     max_new_tokens=max_new_tokens,
-                    temperature=0.0,
+                    temperature=temperature,
                     stop=self._pulsed,
                     begun=self.beginnings.of(rows, max(map(len, rows)) + max_new_tokens),
                 )

@@ -73,7 +73,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 interactive=False,
                 elem_id="evaluate-old",
             )
-        group = Group(EvaluationSettings, more="Seed")
+        group = Group(EvaluationSettings, more="Several programs, seed")
         start = gr.Button("Evaluate", variant="primary", elem_id="evaluate-start")
     with gr.Row(elem_classes="tools"):
         chooser = gr.Dropdown(

@@ -100,6 +100,31 @@ def test_programs_are_run_against_the_tests_of_their_rows(workspace: Workspace) 
     assert shown.lines[5].ran[0].startswith("is no Python (SyntaxError: ")
 
 
+@pytest.mark.skipif(not available()[0], reason=available()[1])
+def test_of_several_programs_a_task_one_may_pass(workspace: Workspace) -> None:
+    source = write_rows(workspace.root / "code.jsonl", CODE)
+    asked = settings({"model": "tiny"}, dataset={"source": source}, samples=3, max_new_tokens=4)
+    evaluation, again = begin(workspace, asked), begin(workspace, asked)
+    rights = [row.right for row in evaluation.sets[0].rows]
+    passing = [0, 0, 1, 1, 2, 3]  # of three programs to each task
+    texts = [[right] * good + ["x = ("] * (3 - good) for right, good in zip(rights, passing, strict=True)]
+    evaluation.keep({"drawn": 0, "set": 0, "rows": [[place, some] for place, some in enumerate(texts)]})
+    finish(workspace, evaluation)
+    evaluation = look_up(workspace, evaluation.binder.name)
+    assert evaluation.done == evaluation.total == 5 * 6
+    values = {each.measure.title: each.values[0].value for each in report(evaluation).parts[0].measured}
+    assert values["pass@1, of 3"] == pytest.approx(7 / 18)
+    assert values["pass@2, of 3"] == pytest.approx((2 * 2 / 3 + 1 + 1) / 6)  # 1 - C(2, 2) / C(3, 2) where one passes
+    assert values["pass@3, of 3"] == pytest.approx(4 / 6)
+
+    finish(workspace, again)  # its own: drawn by chance, the same for the same seed
+    other = begin(workspace, asked)
+    finish(workspace, other)
+    drawn = [each.sets[0].drawn[0] for each in (again, other)]
+    assert drawn[0] == drawn[1]
+    assert all(len(set(some)) == 3 for some in drawn[0].values())
+
+
 def test_without_a_sandbox_no_program_is_run(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda _: None)
     source = write_rows(workspace.root / "code.jsonl", CODE)

@@ -15,7 +15,8 @@ import psutil
 import pytest
 
 from studio import sandbox
-from studio.evaluation.passing import Passing, at_once, measure, task_of
+from studio.evaluation.measures import of_several, passing
+from studio.evaluation.passing import at_once, measure, task_of
 from studio.programs import program_of
 from studio.sandbox import Limits, Outcome, SandboxError, Task, available, run
 from tests.hostile import HOSTILE, SECRET, Hostile
@@ -148,7 +149,7 @@ def test_rows_like_human_eval(answer: str, why: str) -> None:
 
 
 @in_sandbox
-def test_rates_over_rows() -> None:
+def test_each_answer_of_each_task_is_run() -> None:
     told = []
     good, bad = "def add(a, b): return a + b", "def add(a, b): return 3"
     rows = (MBPP, {**MBPP, "test_list": '["assert add(1, 2) == 3"]'})
@@ -157,9 +158,7 @@ def test_rates_over_rows() -> None:
         [[good, bad, "add ="], [bad, bad, good]],
         lambda *each: told.append(each),
     )
-    assert [[one.why for one in row] for row in found.outcomes] == [["passed", "wrong", "syntax"], ["passed"] * 3]
-    assert found.execution_rate == 5 / 6
-    assert found.reasons == {"passed": 4, "wrong": 1, "syntax": 1}
+    assert [[one.why for one in row] for row in found] == [["passed", "wrong", "syntax"], ["passed"] * 3]
     assert told[-1] == ("Running programs", 6, 6)
 
 
@@ -180,10 +179,8 @@ def test_whoever_asks_may_stop() -> None:
 def test_pass_at_k_is_the_papers() -> None:
     """Chen et al.: c = 2 of n = 4 pass: pass@1 = 1/2, pass@2 = 1 - C(2,2)/C(4,2) = 5/6, then 1; none of the other."""
     one, none = ["passed", "wrong", "passed", "time"], ["error"] * 4
-    found = Passing([[Outcome(why) for why in row] for row in (one, none)])
-    assert found.pass_at == pytest.approx([1 / 4, 5 / 12, 1 / 2, 1 / 2])
-    assert found.interval[0] <= 1 / 4 <= found.interval[1]
-    assert Passing([]).pass_at == []
+    found = [passing([one, none], k)[:, 0] for k in of_several(4)]
+    assert [each.tolist() for each in found] == [[pytest.approx(1 / 2), 0], [pytest.approx(5 / 6), 0], [1, 0]]
 
 
 def test_no_more_programs_run_at_once_than_memory_holds() -> None:

@@ -14,6 +14,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.evaluation import metrics
+from studio.evaluation.scores import best_of
 from studio.evaluation.shape import Kind
 from studio.sandbox import Outcome
 
@@ -91,6 +92,23 @@ def _of_programs() -> list[Measure]:
         share("pass_at_1", "pass@1", passed, lambda each: each.passed),
         share("execution_rate", "Execution rate", ran, lambda each: each.ran),
     ]
+
+
+def of_several(count: int) -> dict[int, Measure]:
+    """k → pass@k, of `count` programs a task; their statistics come from `passing`."""
+    about = f"How likely one of {{}} passes all tests, told by {count} programs a task (Chen et al. 2021, eq. 1)."
+    return {
+        k: Measure(f"pass_at_{k}_of_{count}", f"pass@{k}, of {count}", about.format(k), _over_rows, by_row=False)
+        for k in (*(each for each in (1, 2, 5, 10, 20, 50, 100) if each < count), count)
+    }
+
+
+def passing(whys: Sequence[Sequence[str]], k: int) -> Array:
+    """Statistics of pass@k, shape (tasks, 2): 1 − C(n − c, k) / C(n, k) of each, where c of its n programs passed."""
+    import numpy as np
+
+    found = [[float(Outcome(why).passed) for why in each] for each in whys]
+    return np.array([[best_of(np.array([each]))[k - 1], 1.0] for each in found]).reshape(-1, 2)
 
 
 # -- labels ---------------------------------------------------------------------------------------------

@@ -1,59 +1,18 @@
-"""Whether programs that a model wrote pass their tests: the execution rate and pass@k, run in sandboxes only."""
+"""Whether programs that a model wrote pass their tests, run in sandboxes only."""
 
 from __future__ import annotations
 
 import json
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from typing import Any
 
-from studio.evaluation.intervals import bootstrap
-from studio.evaluation.scores import best_of
 from studio.models.machine import host_memory
 from studio.sandbox import Limits, Outcome, SandboxError, Task, available, run
 
 _AT_ONCE = 8  # programs, at most, however many cores there are
-
-
-@dataclass(frozen=True)
-class Passing:
-    """What came of n answers to each of several tasks."""
-
-    outcomes: list[list[Outcome]]  # of each task, of each answer
-
-    @property
-    def execution_rate(self) -> float:
-        """Share of answers that are programs and ran through their tests without failing by themselves."""
-        each = self._each()
-        return sum(one.ran for one in each) / len(each) if each else 0.0
-
-    @property
-    def pass_at(self) -> list[float]:
-        """pass@k for k = 1 … n: how likely one of k answers passes, 1 − C(n − c, k) / C(n, k) where c of n did.
-
-        Chen et al. 2021, arXiv:2107.03374, eq. 1, unbiased; the mean over tasks. Empty where there are none.
-        """
-        import numpy as np
-
-        scores = np.array([[float(one.passed) for one in answers] for answers in self.outcomes])
-        return best_of(scores) if scores.size else []
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The 95 % interval of pass@1, tasks drawn anew."""
-        return bootstrap([sum(one.passed for one in each) / len(each) for each in self.outcomes], level=0.95)
-
-    @property
-    def reasons(self) -> dict[str, int]:
-        """Answers by what came of them, the most frequent first; the keys are studio.sandbox's."""
-        return dict(Counter(one.why for one in self._each()).most_common())
-
-    def _each(self) -> list[Outcome]:
-        return [one for answers in self.outcomes for one in answers]
 
 
 def task_of(row: Mapping[str, Any]) -> Task | None:
@@ -87,8 +46,8 @@ def measure(
     answers: Sequence[Sequence[str]],
     tell: Callable[[str, float, float], None] = lambda *_: None,
     limits: Limits | None = None,
-) -> Passing:
-    """Run every answer of every task, some at once. Raises SandboxError where no sandbox can be had.
+) -> list[list[Outcome]]:
+    """What came of every answer of every task, some run at once. Raises SandboxError where no sandbox can be had.
 
     `answers` has n texts for each task, the same n for all (ValueError). `tell` hears what is done of how many;
     raising from it ends what runs and starts no more.
@@ -116,7 +75,7 @@ def measure(
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-    return Passing([[found[row, place] for place in range(len(each))] for row, each in enumerate(answers)])
+    return [[found[row, place] for place in range(len(each))] for row, each in enumerate(answers)]
 
 
 def at_once(limits: Limits) -> int:

@@ -52,7 +52,7 @@ def stream(
 
     def write() -> None:
         try:
-            with answering(model, adapter=adapter), _seeded(model, seed):
+            with answering(model, adapter=adapter), seeded(model, seed):
                 _generate(model, [ids], tokenizer, config, lambda: closed.is_set() or stop(), streamer)
         except BaseException as error:
             streamer.queue.put(error)
@@ -240,7 +240,7 @@ def _ends(model: Any, tokenizer: Any) -> list[int]:
 
 
 @contextlib.contextmanager
-def _seeded(model: Any, seed: int) -> Iterator[None]:
+def seeded(model: Any, seed: int) -> Iterator[None]:
     """`seed` for what is drawn inside; the random state of everything else goes on as it was."""
     device = model.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
