@@ -37,7 +37,7 @@ from studio.meters import Meters
 from studio.searcher import Searches
 from studio.store import Store
 from studio.workspace import Workspace
-from tabs import _downloads, _engines, _live, _meters, _runs, _searching, _versus
+from tabs import _downloads, _engines, _live, _meters, _runs, _searching, _swifter, _versus
 from tabs._engines import Engines
 from tabs._shared import QUIET, Page
 
@@ -67,6 +67,9 @@ def build(
 ) -> gr.Blocks:
     """The page; see `Page` for its parts."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
+        # One slot a handler, Gradio's default, would let a room of people wait for one person's upload. It is said
+        # while the page is empty: Gradio then describes the whole of it to itself once less.
+        demo.queue(default_concurrency_limit=20)
         _meters.header()
         # Not inside the strip, which counts its children.
         begin = {"run": "", "source": "", "wanted": None, "base": None, "overlay": [], "prompt": None, "judged": None}
@@ -97,8 +100,6 @@ def build(
             """Its curves, unless the person has left the start by then."""
             return gr.Tabs(selected="curves") if here == "Start" and _looked_for(store, request)[0] else gr.skip()
 
-        # One slot a handler, Gradio's default, would let a room of people wait for one person's upload.
-        demo.queue(default_concurrency_limit=20)
         here = gr.Textbox(visible=False)
         arrived = demo.load(arrive, None, page.run, **QUIET).then(show, here, page.tabs, js=HERE, **QUIET)
         arrived.then(None, js="() => { document.body.dataset.arrived = ''; }", **QUIET)  # whoever drives it may begin
@@ -138,6 +139,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     app.include_router(_searching.router(store, searches))
     app.include_router(_downloads.router(workspace))
     app.include_router(_meters.router(Meters(jobs, engines.children())))
+    app.include_router(_swifter.router())
     app.add_middleware(SameOrigin)
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])
