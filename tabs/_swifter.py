@@ -1,4 +1,8 @@
-"""Gradio's own page, quicker to build: its slowest loop is replaced as its script is served."""
+"""Gradio's own page, quicker to build and to use: its slowest parts are replaced as its scripts are served.
+
+A page of a thousand components is searched from its root for each target of each handler, when it opens and whenever a
+handler is called. What is replaced finds the same: in a map, or not at all where nothing is made of what is found.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +13,43 @@ import gradio
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-# Of each component it looks through the targets of all handlers: a million looks, and a second or more, in a page of a
-# thousand components. What it finds is looked up here in a map, made once for each list of handlers.
-SLOW = (
+# Which events of a component somebody listens to: a million looks through the targets of all handlers.
+LOOP = (
     "let n=t.filter(t=>t.targets.find(([t])=>t===e.id))"
     ".map(t=>{let n=t.targets.find(([t])=>t===e.id);return n?n[1]:null}).filter(Boolean);"
 )
-QUICK = (
+LOOKED_UP = (
     "if(this.handlersOf!==t){this.handlersOf=t;this.heard=new Map;for(let{targets:n}of t)"
     "for(let[t,r]of new Map([...n].reverse()))r&&this.heard.set(t,[...this.heard.get(t)??[],r])}"
     "let n=this.heard.get(e.id)??[];"
 )
+CHANGES = {  # script → what it holds, what is put there
+    "core-*.js": {
+        LOOP: LOOKED_UP,
+        # The state of a component that is shown is its own to tell.
+        "let t=this.#s.get(e),n=Z(this.root,e);return!t&&!n?null:": (
+            "let t=this.#s.get(e),n=t?null:Z(this.root,e);return!t&&!n?null:"
+        ),
+    },
+    "Blocks-*.js": {
+        # Where there is nothing to set, no state need be known.
+        "async set_event_args(e,t){let n={},": (
+            "async set_event_args(e,t){if(!Object.keys(t).length)return()=>{};let n={},"
+        ),
+    },
+}
 
 
 def router() -> APIRouter:
-    """Serves the script that holds the loop, in place of Gradio; a Gradio without it is left alone."""
+    """Serves the scripts with these changes, in place of Gradio; a Gradio that is made otherwise is left alone."""
     routes = APIRouter()
-    for path in (Path(gradio.__file__).parent / "templates/frontend/assets").glob("core-*.js"):
-        if SLOW in (script := path.read_text(encoding="utf-8")):
-            routes.add_api_route(f"/assets/{path.name}", _sending(script.replace(SLOW, QUICK)))
+    for pattern, changes in CHANGES.items():
+        for path in (Path(gradio.__file__).parent / "templates/frontend/assets").glob(pattern):
+            script = path.read_text(encoding="utf-8")
+            if all(slow in script for slow in changes):
+                for slow, quick in changes.items():
+                    script = script.replace(slow, quick)
+                routes.add_api_route(f"/assets/{path.name}", _sending(script))
     return routes
 
 

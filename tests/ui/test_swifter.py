@@ -1,4 +1,4 @@
-"""What replaces Gradio's slowest loop finds the same, and is what a page gets."""
+"""What replaces parts of Gradio's scripts finds the same, and is what a page gets."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
 
-from tabs._swifter import QUICK, SLOW, router
+from tabs._swifter import CHANGES, LOOKED_UP, LOOP, router
 
 pytestmark = pytest.mark.browser
 
@@ -30,18 +30,21 @@ FOUND = """([pages, loop]) => {
 
 def test_it_finds_what_the_loop_finds(browser: Browser) -> None:
     page = browser.new_page()
-    slow, quick = (page.evaluate(FOUND, [PAGES, loop]) for loop in (SLOW, QUICK))
+    slow, quick = (page.evaluate(FOUND, [PAGES, loop]) for loop in (LOOP, LOOKED_UP))
     page.close()
     assert slow == quick
     assert slow[0][:3] == [["change", "change"], ["blur", "click"], []]
 
 
-def test_the_installed_gradio_is_served_with_it() -> None:
-    """Where a newer Gradio has another loop, the page works without this; look then whether it is still needed."""
+def test_the_installed_gradio_is_served_with_the_changes() -> None:
+    """Where a newer Gradio is made otherwise, the page works without them; look then whether they are still needed."""
     app = FastAPI()
     app.include_router(router())
-    (path,) = (getattr(route, "path", "") for route in router().routes)
-    script = TestClient(app).get(path)
-    assert QUICK in script.text
-    assert SLOW not in script.text
-    assert script.headers["content-type"].startswith("text/javascript")
+    paths = sorted(getattr(route, "path", "") for route in router().routes)
+    assert [path.split("-")[0] for path in paths] == ["/assets/Blocks", "/assets/core"]
+    for path, changes in zip(paths, (CHANGES["Blocks-*.js"], CHANGES["core-*.js"]), strict=True):
+        script = TestClient(app).get(path)
+        assert script.headers["content-type"].startswith("text/javascript")
+        for slow, quick in changes.items():
+            assert slow not in script.text
+            assert script.text.count(quick) == 1
