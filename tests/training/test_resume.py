@@ -215,20 +215,20 @@ def test_memory_that_runs_out_is_mended_by_smaller_batches(
     workspace: Workspace, tiny_config: Make, tmp_path: Path
 ) -> None:
     rows = tmp_path / "long.jsonl"
-    rows.write_text("\n".join(json.dumps({"prompt": f"{i}", "completion": "x y z " * 700}) for i in range(40)))
+    rows.write_text("\n".join(json.dumps({"prompt": f"{i}", "completion": "x y z " * 90}) for i in range(128)))
     config = tiny_config(
         dataset={"source": str(rows), "validation_share": 0},
-        objective={"max_length": 4096},
-        training={"max_steps": 1, "per_device_train_batch_size": 32, "dtype": "float32", "answer_rows": 0},
+        objective={"max_length": 512},
+        training={"max_steps": 1, "per_device_train_batch_size": 128, "dtype": "float32", "answer_rows": 0},
     )
     folder = create_run(workspace, config)
     command = [sys.executable, "-m", "studio.worker", str(folder.path)]
-    environment = {**worker_environment(), "OMP_NUM_THREADS": "1", LIMIT: "2.4"}
+    environment = {**worker_environment(), "OMP_NUM_THREADS": "1", LIMIT: "1.0"}
     assert popen(command, env=environment).wait(500) == 0
     events, _ = folder.events.read_from()
     shrunk = [event for event in events if isinstance(event, Shrunk)]
     assert shrunk, folder.log.read_text()[-2000:]
-    assert all(e.per_device_train_batch_size * e.gradient_accumulation_steps == 32 for e in shrunk)
+    assert all(e.per_device_train_batch_size * e.gradient_accumulation_steps == 128 for e in shrunk)
     assert isinstance(events[-1], Done), folder.log.read_text()[-2000:]
     assert [step for step, *_ in told(folder)[0]] == [1]
 

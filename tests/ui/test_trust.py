@@ -93,12 +93,12 @@ def test_a_run_short_of_memory_mends_itself_and_says_so(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(LIMIT, "2.4")
+    monkeypatch.setenv(LIMIT, "1.0")
     rows = tmp_path / "long.jsonl"
-    rows.write_text("\n".join(json.dumps({"prompt": f"{i}", "completion": "x y z " * 700}) for i in range(40)))
-    training = {"max_steps": 1, "per_device_train_batch_size": 32, "dtype": "float32", "answer_rows": 0}
+    rows.write_text("\n".join(json.dumps({"prompt": f"{i}", "completion": "x y z " * 90}) for i in range(128)))
+    training = {"max_steps": 1, "per_device_train_batch_size": 128, "dtype": "float32", "answer_rows": 0}
     config = tiny_config(
-        dataset={"source": str(rows), "validation_share": 0}, objective={"max_length": 4096}, training=training
+        dataset={"source": str(rows), "validation_share": 0}, objective={"max_length": 512}, training=training
     )
     folder = queued(workspace, config)
     later.start()
