@@ -28,6 +28,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from studio.workspace import Workspace
+
 ROOT = Path(__file__).resolve().parents[1]
 WORKER, STUDIO = ("studio.worker",), ("tabs.app",)  # what is imported for a run or an answer, and for a studio
 PLACE = "FINETUNE_STUDIO_TESTS_NURSERY"  # environment variable: the folder of the sockets
@@ -40,6 +42,7 @@ STARTED = {  # by whom it is started; `python -m` of any other module is started
         (f"studio.{each}" for each in ("evaluator", "inspector", "prompter", "querier", "weigher", "writer")), WORKER
     ),
     "tabs._main": STUDIO,
+    "tests.ui.brief": STUDIO,
 }
 _NUMBER = struct.Struct("<i")
 
@@ -258,6 +261,9 @@ def _main() -> None:
         imported = importlib.import_module(module)
         if hasattr(imported, "warm_up"):
             imported.warm_up()
+    if "tabs.app" in modules:  # what is first imported when a page is built
+        with tempfile.TemporaryDirectory() as folder:
+            sys.modules["tabs.app"].make_app(Workspace(Path(folder)).create(), keep_warm=False)
     if "studio.worker" in modules:
         del sys.modules["studio.worker"]  # it is run as a program, and not twice
     gc.freeze()

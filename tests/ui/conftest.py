@@ -9,6 +9,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -44,10 +45,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 class Studio:
-    """`finetune-studio` as a person starts it."""
+    """`finetune-studio` as a person starts it, or the `module` that stands in for it."""
 
-    def __init__(self, workspace: Path) -> None:
+    def __init__(self, workspace: Path, module: str = "tabs._main") -> None:
         self.workspace = workspace
+        self.module = module
         self.port = 0
         self.log = workspace.parent / "server.log"
         self.process: Any = None
@@ -58,7 +60,7 @@ class Studio:
         arguments = ["--no-browser", "--no-warm-worker", "--port", str(self.port), "--workspace", str(self.workspace)]
         with self.log.open("wb") as log:
             self.process = popen(
-                [sys.executable, "-m", "tabs._main", *arguments],
+                [sys.executable, "-m", self.module, *arguments],
                 stdout=log,
                 stderr=log,
                 env={**os.environ, "PYTHONUNBUFFERED": "1"},
@@ -85,14 +87,23 @@ class Studio:
         self.process.wait()
 
 
+@contextmanager
+def running(workspace: Path, module: str = "tabs._main") -> Iterator[Studio]:
+    """A studio, started, that does not outlive its test."""
+    studio = Studio(workspace, module)
+    try:
+        yield studio.start()
+    finally:
+        studio.kill()
+        studio.end_runs()
+        print(studio.log.read_text())  # pytest shows it where a test failed
+
+
 @pytest.fixture
-def studio(tmp_path: Path) -> Iterator[Studio]:
-    """A studio over an empty workspace."""
-    running = Studio(tmp_path / "workspace").start()
-    yield running
-    running.kill()
-    running.end_runs()
-    print(running.log.read_text())  # pytest shows it where a test failed
+def studio(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Studio]:
+    """A studio over an empty workspace; its parameter names a module that stands in for it."""
+    with running(tmp_path / "workspace", *([request.param] if hasattr(request, "param") else [])) as studio:
+        yield studio
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,12 @@ def percent(page: Page, metric: str, side: str) -> int:
     return int(row.locator(f".{side} .value").inner_text().split()[0])
 
 
-def test_the_first_five_minutes(with_starter: Studio, open_page: Open) -> None:
+@pytest.mark.parametrize(
+    ("studio", "fields"),  # how many per cent of them are right in the end
+    [("tests.ui.brief", 30), pytest.param("tabs._main", 50, marks=pytest.mark.slow)],
+    indirect=["studio"],
+)
+def test_the_first_five_minutes(with_starter: Studio, open_page: Open, fields: int) -> None:
     page = open_page()
     expect(page.locator(".welcome > p")).to_have_count(3)
     expect(page.locator(".welcome")).to_contain_text("SmolLM2-135M-Instruct")
@@ -52,7 +57,7 @@ def test_the_first_five_minutes(with_starter: Studio, open_page: Open) -> None:
     base_loss, tuned_loss = (float(text) for text in page.locator(".result .headline strong").all_inner_texts())
     assert tuned_loss < 0.5 * base_loss
     assert percent(page, "Exact match", "base") <= 10
-    assert percent(page, "Field accuracy", "tuned") >= 50
+    assert percent(page, "Field accuracy", "tuned") >= fields
     assert percent(page, "Field accuracy", "tuned") > percent(page, "Field accuracy", "base")
     print(f"from the click to the result: {taken:.0f} s")
 
@@ -63,7 +68,7 @@ def test_the_first_five_minutes(with_starter: Studio, open_page: Open) -> None:
     expect(page.locator("#chat-prompt textarea")).not_to_be_empty()
     page.locator("#chat-send").click()
     outcome = page.locator("#chat-outcome")
-    outcome.wait_for(timeout=2 * MINUTES * 1000)
+    outcome.wait_for(timeout=4 * MINUTES * 1000)
     expect(outcome).to_contain_text("The answers differ")
     answers = [page.locator(f"#chat-{side} .bot.message").last.inner_text() for side in ("base", "tuned")]
     assert '"intent"' in answers[1]
