@@ -113,9 +113,19 @@ function pager({ at, count, total }, ask) {
   return node;
 }
 
+// What differs is marked in answers that say much the same; where little is, each is easier read by itself.
+const ALIKE = 0.5; // of their words
+const words = (text) => pieces(text).filter((each) => /[\p{L}\p{N}]/u.test(each));
+
+function beside(before, text) {
+  if (before == null) return [text];
+  const a = words(before), b = words(text);
+  return common(a, b).size < ALIKE * Math.max(a.length, b.length) ? [text] : changes(before, text);
+}
+
 function answer(title, text, before, score, kind, ran) {
   const node = make("div", "answer"), said = make("p", "text");
-  said.append(...(text ? (before == null ? [text] : changes(before, text)) : [text === null ? "(it does not fit into what this model reads)" : "(nothing)"]));
+  said.append(...(text ? beside(before, text) : [text === null ? "(it does not fit into what this model reads)" : "(nothing)"]));
   const label = make("span", "label", title);
   if (score != null) label.append(make("span", `score ${kind}`, round(score, 3)));
   node.append(label, said, ...(ran ? [make("p", "muted", `Its program: ${ran}.`)] : []));
@@ -137,7 +147,7 @@ function row({ place, asked, right, said, ran, scores }, titles, higher) {
 function rows(value) {
   const { rows: found, candidates, sets, name } = value, higher = sets[found.set].measures.find((each) => each.title === found.measure)?.higher ?? false;
   const ask = (change) => trigger("click", { name, set: found.set, filter: found.filter, who: found.who, at: found.at, ...change });
-  const node = section("Row by row", `The number beside each answer: ${found.measure} of that row.${candidates.length > 1 ? ` What differs from the answer of ${candidates[0]} is marked.` : ""}`,
+  const node = section("Row by row", `The number beside each answer: ${found.measure} of that row.${candidates.length > 1 ? ` What differs from the answer of ${candidates[0]} is marked, where the two are much alike.` : ""}`,
     tools(value, ask), ...found.lines.map((each) => row(each, candidates, higher)), ...(found.total ? [] : [make("p", "muted", "No such rows.")]), pager(found, ask));
   node.className = "rows";
   return node;

@@ -31,13 +31,13 @@ def learnt(workspace: Path) -> None:
 
 def improved(workspace: Path) -> str:
     """An evaluation whose second model is right on all rows, and the first on every third."""
-    labels = [{"prompt": f"<b>{each}</b> {place}", "completion": each} for place in range(12) for each in ("in", "out")]
+    labels = [{"prompt": f"<b>{each}</b> {place}", "completion": f"go {each}"} for place in range(12) for each in ("in", "out")]
     source = write_rows(workspace.parent / "labels.jsonl", labels)
     asked = {"candidates": [{"model": "tiny"}], "dataset": {"source": source}}
     evaluation = begin(Workspace(workspace), EvaluationSettings.parse(asked))
     (part,) = evaluation.sets
     for who in range(2):
-        said = [[place, row.right if who or place % 3 == 0 else "<i>?</i>"] for place, row in enumerate(part.rows)]
+        said = [[place, row.right if who or place % 3 == 0 else "go <i>" if place % 3 == 1 else "?"] for place, row in enumerate(part.rows)]
         evaluation.keep({"said": who, "set": 0, "rows": said})
         evaluation.keep({"likely": who, "set": 0, "rows": [[place, 2.0 - who, 4] for place in range(len(said))]})
     about = evaluation.binder.folder / "about.json"
@@ -55,15 +55,21 @@ def test_base_and_tuned_are_evaluated_on_rows_that_were_held_out(studio: Studio,
     panel, who = page.locator("#evaluate-report"), page.locator("#evaluate-who")
     expect(panel).to_contain_text("No evaluation yet")
     expect(who.locator(".token")).to_have_count(2)  # the run, and what it began with
-    fill(page, "max_new_tokens", "4")
+    fill(page, "max_new_tokens", "80")  # it takes long enough to be left
     choose(page, "evaluate-old", "Old tales")
     fill(page, "rows", "0")
     page.locator("#evaluate-start").click()
     toast(page, "'rows' is 0")
     fill(page, "rows", "20")
     page.locator("#evaluate-start").click()
+    page.locator("#evaluate-leave").click()
+    expect(page.locator("#evaluate-told")).to_contain_text("Left where it was")
+    expect(panel).to_contain_text("Not at its end")
+    page.locator("#evaluate-more").click()
     expect(panel.locator(".whiskers .line").first).to_be_visible(timeout=40_000)
     expect(page.locator("#evaluate-leave")).not_to_be_visible(timeout=40_000)
+    expect(page.locator("#evaluate-more")).not_to_be_visible()
+    expect(panel).not_to_contain_text("Not at its end")
     expect(panel.locator("section h3")).to_have_text(
         [re.compile("things.jsonl"), re.compile("^Old data: "), "Row by row"]
     )
@@ -91,7 +97,8 @@ def test_what_got_worse_or_better_is_found_and_nothing_from_data_is_markup(studi
     expect(panel.locator(".rows")).to_contain_text("No such rows")
     panel.get_by_role("button", name="Got better").click()
     expect(panel.locator(".pager")).to_contain_text("1–10 of 16")
-    expect(shown.first.locator("del").first).to_be_visible()
+    expect(shown.first.locator("del")).to_have_text("<i>")
+    expect(shown.nth(1).locator("del")).to_have_count(0)  # nothing in common: easier read as it is
     expect(shown.first).to_contain_text("<b>")
     assert panel.locator("i, b").count() == 0
     assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
