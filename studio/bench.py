@@ -19,6 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from studio import study
 from studio.benchmarks.figures import Batch, Figures, Quality, figures, flat
 from studio.benchmarks.variants import (
     MERGED,
@@ -28,6 +29,7 @@ from studio.benchmarks.variants import (
     choices,
     differs,
     run_of,
+    search_of,
     setups,
     this_machine,
     variants,
@@ -243,6 +245,9 @@ def check_prompts(workspace: Workspace, source: str) -> None:
     if run := run_of(source):
         if not holds_out(workspace, run):
             raise RunError(f"{run} held no rows out.", remedy="Choose a data set, or the text of ours.")
+    elif search := search_of(source):
+        if not study.look_up(workspace, search).end:
+            raise RunError("That search for a prompt is not at its end.", remedy="Go on with it, or choose another.")
     elif source:
         opened = open_source(source, workspace)
         if not examples_of(opened.train.rows, opened.mapping):

@@ -7,7 +7,7 @@ from typing import Any
 
 from studio.bench import Bench, Measured, apart, same_texts
 from studio.benchmarks.advice import advise, comparable, pareto
-from studio.benchmarks.variants import WORDS, BenchSettings, choices, run_of, this_machine
+from studio.benchmarks.variants import WORDS, BenchSettings, choices, run_of, search_of, this_machine
 from studio.settings import facts
 
 MOST_DOTS = 300  # answers of a variant whose latencies are drawn
@@ -49,6 +49,8 @@ def board(bench: Bench, beside: Bench | None = None) -> dict[str, Any]:
     ]
     sampled = "the likeliest token each time" if not settings.temperature else f"temperature {settings.temperature:g}"
     prompts = f"prompts of {settings.prompts}" if settings.prompts else "prompts cut from a text of ours"
+    if search := search_of(settings.prompts):
+        prompts = f"the sealed rows of the search {search}, asked with the prompt it found"
     return {
         "name": bench.binder.name,
         "ended": bench.ended,

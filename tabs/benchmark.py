@@ -14,11 +14,13 @@ from gradio.components import Component
 
 from studio.bench import Bench, begin, benches, holds_out, look_up, merges
 from studio.benchmarks.figures import as_csv
-from studio.benchmarks.variants import MERGED, RUN, BenchSettings
+from studio.benchmarks.variants import FOUND, MERGED, RUN, BenchSettings
+from studio.binder import listed
 from studio.config import RunConfig
 from studio.errors import ConfigError, RunError, StudioError
 from studio.settings import facts
 from studio.store import State
+from studio.study import Study
 from tabs import _bench, _card, _downloads, _voices
 from tabs._form import Group
 from tabs._live import script
@@ -175,10 +177,15 @@ def _merges(state: State) -> bool:
 
 
 def _prompts(page: Page) -> list[tuple[str, str]]:
-    """Our text, the rows that runs held out, and data sets."""
+    """Our text, the rows that runs held out, those that searches sealed with the prompts they found, and data sets."""
     states = [state for state in page.store.states() if state.writes and holds_out(page.workspace, state.id)]
     held_out = [(f"Held-out rows of {label}", RUN + run) for label, run in run_choices(states)]
-    return [(TEXT, ""), *held_out, *source_choices(page.workspace)]
+    studies = [each for binder in listed(page.workspace.studies) if (each := Study(binder)).end]
+    found = [
+        (f"Found prompt: {label}", FOUND + name)
+        for label, name in _voices.binder_choices([each.binder for each in studies])
+    ]
+    return [(TEXT, ""), *held_out, *found, *source_choices(page.workspace)]
 
 
 def _arrive(page: Page, models: list[str] | None, run: str, name: str | None, beside: str | None) -> tuple[Any, ...]:

@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from studio.bench import check_prompts
+from studio.benchmarks.requests import rows_of
+from studio.benchmarks.variants import BenchSettings
 from studio.config import RunConfig
 from studio.data.duplicates import clusters
 from studio.data.library import divided, open_source
@@ -290,3 +293,16 @@ def test_a_torn_line_is_read_as_nothing(study: Study, workspace: Workspace) -> N
     assert again.calls == 2
     again.keep({"seconds": 3.0})
     assert look_up(workspace, study.binder.name).seconds == 3.0
+
+
+def test_a_benchmark_asks_the_sealed_rows_with_the_prompt_that_was_found(workspace: Workspace, study: Study) -> None:
+    asked = BenchSettings.parse({"models": ["tiny"], "prompts": f"prompt:{study.binder.name}", "rows": 1000})
+    with pytest.raises(RunError, match="not at its end"):
+        check_prompts(workspace, asked.prompts)
+    verdict(study, [0] * 8, [1] * 8)
+    check_prompts(workspace, asked.prompts)
+    found, sealed = rows_of(workspace, asked), parts(workspace, study.settings).sealed
+    assert sorted(row.answer for row in found) == sorted(each.answer for each in sealed)
+    assert all(row.asks[0] == {"role": "system", "content": "better"} for row in found)
+    with pytest.raises(RunError, match="not there any more"):
+        check_prompts(workspace, "prompt:../../etc")

@@ -11,11 +11,13 @@ from itertools import count, cycle, islice
 from studio.benchmarks.engines import Engine
 from studio.benchmarks.figures import Quality
 from studio.benchmarks.passage import PARAGRAPHS, TEXT
-from studio.benchmarks.variants import BenchSettings, Variant, run_of
+from studio.benchmarks.variants import BenchSettings, Variant, run_of, search_of
 from studio.data.library import open_source
 from studio.data.turns import Message
 from studio.errors import ModelError, RunError
+from studio.parts import parts
 from studio.prompt import examples_of, plain
+from studio.study import look_up
 from studio.workspace import Workspace
 
 _STEP = 37  # tokens between the beginnings of two prompts: a prime, so that few of them begin alike
@@ -40,6 +42,11 @@ def rows_of(workspace: Workspace, settings: BenchSettings) -> list[Row]:
         with workspace.run(run).held_out.open(encoding="utf-8") as file:
             talks = [json.loads(line) for line in file]
         rows = [Row(turns[:-1], turns[-1]["content"]) for turns in talks if len(turns) > 1]
+    elif search := search_of(settings.prompts):
+        study = look_up(workspace, search)
+        prompt = study.best.prompt if study.best else study.start
+        sealed = parts(workspace, study.settings).sealed
+        rows = [Row(prompt.messages(each.fields), each.answer) for each in sealed]
     else:
         opened = open_source(settings.prompts, workspace)
         loaded = opened.train.load().rows

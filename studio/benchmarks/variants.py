@@ -22,6 +22,7 @@ Precision = Literal["float32", "bfloat16", "float16", "int8", "nf4", "gguf"]
 Attention = Literal["eager", "sdpa", "flash_attention_2"]
 Cache = Literal["dynamic", "static"]
 
+FOUND = "prompt:"  # before the name of a search for a prompt: its sealed rows, asked with the best it found
 RUN, MERGED = "run:", "merged:"  # before a run's id: its model with what it learnt beside the base, or within it
 _PACKAGES = ("torch", "transformers", "peft", "bitsandbytes", "flash-attn", "llama-cpp-python")
 WORDS = {
@@ -96,8 +97,9 @@ class BenchSettings(Settings):
         "",
         "Prompts",
         max_length=1000,
-        help="A data set, or 'run:ID' for the rows that a run held out: their prompts are asked, and quality is "
-        "that of their right answers. Empty: a text of ours, cut to the prompt length.",
+        help="A data set, 'run:ID' for the rows that a run held out, or 'prompt:NAME' for the sealed rows of a search, "
+        "asked with the prompt it found: they are asked, and quality is that of their right answers. Empty: a text of "
+        "ours, cut to the prompt length.",
     )
     rows: int = setting(
         32, "Rows", ge=1, le=10_000, advanced=True, help="So many prompts are asked, and right answers scored, at most."
@@ -289,6 +291,11 @@ def variants(settings: BenchSettings) -> list[Variant]:
 def run_of(model: str) -> str:
     """The id of the run whose model it is; '' where it is none."""
     return next((model.removeprefix(each) for each in (RUN, MERGED) if model.startswith(each)), "")
+
+
+def search_of(prompts: str) -> str:
+    """The name of the search whose prompt stands around the rows; '' where there is none."""
+    return prompts.removeprefix(FOUND) if prompts.startswith(FOUND) else ""
 
 
 def setups(some: Sequence[Variant]) -> dict[str, list[Variant]]:

@@ -31,13 +31,20 @@ def learnt(workspace: Path) -> None:
 
 def improved(workspace: Path) -> str:
     """An evaluation whose second model is right on all rows, and the first on every third."""
-    labels = [{"prompt": f"<b>{each}</b> {place}", "completion": f"go {each}"} for place in range(12) for each in ("in", "out")]
+    labels = [
+        {"prompt": f"<b>{each}</b> {place}", "completion": f"go {each}"}
+        for place in range(12)
+        for each in ("in", "out")
+    ]
     source = write_rows(workspace.parent / "labels.jsonl", labels)
     asked = {"candidates": [{"model": "tiny"}], "dataset": {"source": source}}
     evaluation = begin(Workspace(workspace), EvaluationSettings.parse(asked))
     (part,) = evaluation.sets
     for who in range(2):
-        said = [[place, row.right if who or place % 3 == 0 else "go <i>" if place % 3 == 1 else "?"] for place, row in enumerate(part.rows)]
+        said = [
+            [place, row.right if who or place % 3 == 0 else "go <i>" if place % 3 == 1 else "?"]
+            for place, row in enumerate(part.rows)
+        ]
         evaluation.keep({"said": who, "set": 0, "rows": said})
         evaluation.keep({"likely": who, "set": 0, "rows": [[place, 2.0 - who, 4] for place in range(len(said))]})
     about = evaluation.binder.folder / "about.json"
