@@ -1,10 +1,13 @@
-"""How much sooner is an evaluation done whose rows are asked in batches, and does it find the same?
+"""How much sooner is an evaluation done whose rows are asked in batches, and does it find the same, and a gain?
 
+`gain`: a newcomer's first run is significantly better than what it began with on rows that it held out; `--run` names
+one that was trained already.
 `answers`: 500 of them are there at least 4 times as soon as with one `generate` call each, the likelihoods of the right
 answers and the file with all of it included. Both are measured in turn, a part of the rows after the other.
 `texts`: perplexity equals that of lm-eval's `loglikelihood_rolling` to 1e-3 (needs `pip install lm-eval`).
 
-    python benchmarks/evaluate.py [--only answers,texts] [--model NAME] [--workspace FOLDER] [--rows 500] [--rounds 5]
+    python benchmarks/evaluate.py [--only gain,answers,texts] [--model NAME] [--workspace FOLDER] [--run RUN]
+        [--rows 500] [--rounds 5]
 
 Writes results/evaluate-cpu.json and .txt.
 """
@@ -18,16 +21,34 @@ from pathlib import Path
 from typing import Any
 
 import _report
+from policy import trained
 from prefix import LONGEST, one_by_one, seconds
 
-from studio.evaluate import Evaluation, EvaluationSettings, begin
+from studio.config import RunConfig
+from studio.evaluate import Evaluation, EvaluationSettings, begin, of_run
+from studio.evaluated import plain, report
 from studio.evaluation.likelihood import MOST, read_texts
 from studio.evaluator import finish
 from studio.models.catalog import locate
 from studio.trained import Awake, load_base
 from studio.workspace import Workspace
+from tabs.start import FIRST_RUN
 
 RESULTS = Path(__file__).parent / "results" / "evaluate-cpu"
+
+
+def gain(workspace: Workspace, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
+    """What `finetune-studio evaluate RUN` says."""
+    run = options.run or trained(workspace, RunConfig.parse(FIRST_RUN)).path.name
+    evaluation = begin(workspace, of_run(workspace, run))
+    took, _ = seconds(finish, workspace, evaluation)
+    found = report(evaluation)
+    lines = [text for text, _ in found.words]
+    for part in found.parts:
+        for who, title in enumerate(found.titles):
+            values = [(each.measure.title, each.values[who]) for each in part.measured]
+            lines += [f"{title}: {name} {each.value:.3g} ({each.low:.3g} to {each.high:.3g})" for name, each in values]
+    return plain(found) | {"seconds": took}, [*lines, f"{took:.0f} s"]
 
 
 def answers(workspace: Workspace, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
@@ -100,7 +121,8 @@ def main() -> None:
     parser.add_argument("--model", default="starter")
     parser.add_argument("--rows", type=int, default=500)
     parser.add_argument("--rounds", type=int, default=5)
-    _report.measure(RESULTS, {"answers": answers, "texts": texts}, parser)
+    parser.add_argument("--run", default="")
+    _report.measure(RESULTS, {"gain": gain, "answers": answers, "texts": texts}, parser)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Takes the README's pictures from the real page: a real run of the starter model in a headless Chromium.
 
-python assets/screenshots/make.py [--workspace FOLDER] [--only run|data|compare|rewards|prompts]
+python assets/screenshots/make.py [--workspace FOLDER] [--only run|data|compare|rewards|prompts|evaluate|benchmark]
 """
 
 from __future__ import annotations
@@ -153,12 +153,46 @@ def drive_prompts(page: Page, url: str) -> None:
     take(page, "prompts", "#prompts-board .headline", "#prompts-board .pareto")
 
 
+def drive_evaluate(page: Page, url: str) -> None:
+    """What the newest run learnt, beside what it began with; in a workspace that holds such a report, that one."""
+    page.goto(url)
+    page.locator("body[data-arrived]").wait_for()
+    page.get_by_role("tab", name="Evaluate", exact=True).click()
+    page.locator("#evaluate-report p").first.wait_for()
+    if not page.locator("#evaluate-report .whiskers").count():
+        page.locator("#evaluate-start").click()
+    page.locator("#evaluate-report .whiskers").first.wait_for(timeout=1_800_000)
+    expect(page.locator("#evaluate-leave")).not_to_be_visible(timeout=1_800_000)
+    take(page, "evaluate", "#evaluate-report p.ready", "#evaluate-report .rows .one")
+
+
+def drive_benchmark(page: Page, url: str) -> None:
+    """That run, as adapter and merged, alone and four at once; in a workspace that holds a benchmark, that."""
+    page.goto(url)
+    page.locator("body[data-arrived]").wait_for()
+    if not (tab := page.get_by_role("tab", name="Benchmark", exact=True).locator("visible=true")).count():
+        page.locator("#tabs .overflow-menu > button").first.click()
+        tab = page.locator("#tabs .overflow-dropdown button", has_text="Benchmark")
+    tab.first.click()
+    page.locator("#bench-board p").first.wait_for()
+    if not page.locator("#bench-board tbody tr").count():
+        choose(page, "bench-models", "merged")
+        page.keyboard.press("Escape")
+        page.locator("#tab-benchmark .field-batch_size :is(textarea, input)").first.fill("1, 4")
+        page.locator("#bench-start").click()
+    page.locator("#bench-board .advised .ready").wait_for(timeout=1_800_000)
+    expect(page.locator("#bench-stop")).not_to_be_visible(timeout=1_800_000)
+    take(page, "benchmark", "#bench-board .advised", "#bench-board table")
+
+
 PARTS = {
     "run": drive,
     "data": drive_data,
     "compare": drive_compare,
     "rewards": drive_rewards,
     "prompts": drive_prompts,
+    "evaluate": drive_evaluate,
+    "benchmark": drive_benchmark,
 }
 
 
