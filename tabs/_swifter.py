@@ -23,9 +23,19 @@ LOOKED_UP = (
     "for(let[t,r]of new Map([...n].reverse()))r&&this.heard.set(t,[...this.heard.get(t)??[],r])}"
     "let n=this.heard.get(e.id)??[];"
 )
+# The node of a component: all nodes before it are looked at, for each of a thousand that learn that a handler runs.
+SEARCH = "function Z(e,t){if(e.id===t)return e;if(e.children)for(let n of e.children){let e=Z(n,t);if(e)return e}return null}"
+# The way to each node, which still leads to it or is looked for anew.
+FOUND = (
+    "function Z(e,t){let n=(Z.ways??=new WeakMap).get(e)?.get(t);"
+    "if(n){let r=e;for(let e of n)r=r?.children?.[e];if(r?.id===t)return r}"
+    "let r=new Map,i=null,a=(e,n)=>{r.has(e.id)||r.set(e.id,n),e.id===t&&(i??=e);let o=0;"
+    "for(let t of e.children??[])a(t,[...n,o++])};return a(e,[]),Z.ways.set(e,r),i}"
+)
 CHANGES = {  # script → what it holds, what is put there
     "core-*.js": {
         LOOP: LOOKED_UP,
+        SEARCH: FOUND,
         # The state of a component that is shown is its own to tell.
         "let t=this.#s.get(e),n=Z(this.root,e);return!t&&!n?null:": (
             "let t=this.#s.get(e),n=t?null:Z(this.root,e);return!t&&!n?null:"

@@ -7,7 +7,7 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
 
-from tabs._swifter import CHANGES, LOOKED_UP, LOOP, router
+from tabs._swifter import CHANGES, FOUND, LOOKED_UP, LOOP, SEARCH, router
 
 pytestmark = pytest.mark.browser
 
@@ -21,16 +21,42 @@ PAGES = [
     ],
     [{"targets": [[3, "click"]]}],
 ]
-FOUND = """([pages, loop]) => {
+HEARD = """([pages, loop]) => {
     const look = new Function("e", "t", loop + "; return n");
     const core = {};
     return pages.map((page) => [1, 2, 3, 4, null].map((id) => look.call(core, { id }, page)));
 }"""
+# Nodes are found, at first and again, after others went before or after them, were taken away, or took their place.
+SEARCHED = """(search) => {
+    const Z = new Function(search + "; return Z")();
+    const node = (id, ...children) => ({ id, children, name: "node " + id });
+    const root = node(0, node(1, node(2), node(3)), node(4, node(5, node(6))), { id: 7, children: null });
+    const told = [];
+    const look = () => [0, 1, 2, 3, 4, 5, 6, 7, 8, null].forEach((id) => told.push(Z(root, id)?.name ?? null));
+    look();
+    look();
+    root.children[0].children.unshift(node(8));
+    look();
+    root.children.splice(1, 1);
+    look();
+    root.children[0] = node(9, node(4), node(2), { id: 4, children: null, name: "the second 4" });
+    look();
+    told.push(Z(node(1, node(2)), 2).name, Z(node(2), 2).name, Z(node(1), 2));
+    return told;
+}"""
+
+
+def test_it_finds_what_the_search_finds(browser: Browser) -> None:
+    page = browser.new_page()
+    slow, quick = (page.evaluate(SEARCHED, search) for search in (SEARCH, FOUND))
+    page.close()
+    assert slow == quick
+    assert slow[6] == "node 6" and slow[36] is None and slow[46] is None
 
 
 def test_it_finds_what_the_loop_finds(browser: Browser) -> None:
     page = browser.new_page()
-    slow, quick = (page.evaluate(FOUND, [PAGES, loop]) for loop in (LOOP, LOOKED_UP))
+    slow, quick = (page.evaluate(HEARD, [PAGES, loop]) for loop in (LOOP, LOOKED_UP))
     page.close()
     assert slow == quick
     assert slow[0][:3] == [["change", "change"], ["blur", "click"], []]
