@@ -14,7 +14,7 @@ import gradio as gr
 from studio.card import Card, card_of, lines
 from studio.errors import StudioError
 from tabs import _downloads, _voices
-from tabs._shared import PRIVATE, QUIET, Page, escaped, meter, refusal, said, waits
+from tabs._shared import PRIVATE, QUIET, Page, ends, escaped, meter, refusal, said, waits
 
 INTRODUCTION = (
     "What a model is made of and what it costs, before it is used: known at once for every model on this machine. "
@@ -44,7 +44,8 @@ def build(page: Page, tab: gr.Tab) -> None:
         on(_measure), chooser, working, concurrency_id="bencher", concurrency_limit=1, show_progress="hidden", **PRIVATE
     )
     measuring.failure(_rest, None, working, **QUIET)
-    stop.click(on(_stop), None, working, cancels=[measuring], **QUIET)
+    ends(told, stop, [measuring])
+    stop.click(page.carder.close, None, None, **QUIET)  # also amid loading, where it has no word to say
 
 
 def _arrive(page: Page, chosen: str | None, run: str) -> Any:
@@ -92,9 +93,3 @@ def _measure(page: Page, chosen: str | None) -> Iterator[Any]:
 def _rest() -> tuple[Any, ...]:
     """Nothing is measured now."""
     return gr.Dropdown(interactive=True), "", gr.Button(interactive=True), gr.Button(visible=False), gr.skip()
-
-
-def _stop(page: Page) -> tuple[Any, ...]:
-    """At once, also amid loading."""
-    page.carder.close()
-    return _rest()

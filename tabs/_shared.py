@@ -9,11 +9,12 @@ import json
 import os
 import time
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.events import Dependency
 
 from studio.config import RunConfig
 from studio.data.draft import Desk
@@ -33,6 +34,7 @@ PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 HEARD: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 
 WAITING = '<p class="muted">Waiting for its turn: one model works at a time.</p>'
+LEAVING = '<p class="muted">It ends with the step that is under way.</p>'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,6 +178,15 @@ def waits(told: gr.HTML, *buttons: gr.Button) -> None:
     """
     for button in buttons:
         button.click(None, None, told, js=f"() => {json.dumps(WAITING)}", **QUIET)
+
+
+def ends(told: gr.HTML, button: gr.Button, running: Sequence[Dependency]) -> None:
+    """Let this button end what runs, which then tells by its own listener for `failure` how it was left.
+
+    Nothing else may answer the button: Gradio cancels what a listener `cancels` only after that listener has answered,
+    and who begins anew upon such an answer, quicker than it, loses the new work too.
+    """
+    button.click(None, None, told, js=f"() => {json.dumps(LEAVING)}", cancels=[*running], **QUIET)
 
 
 def shared_beginning(prompts: list[str]) -> str:

@@ -24,7 +24,10 @@ LOOKED_UP = (
     "let n=this.heard.get(e.id)??[];"
 )
 # The node of a component: all nodes before it are looked at, for each of a thousand that learn that a handler runs.
-SEARCH = "function Z(e,t){if(e.id===t)return e;if(e.children)for(let n of e.children){let e=Z(n,t);if(e)return e}return null}"
+SEARCH = (
+    "function Z(e,t){if(e.id===t)return e;"
+    "if(e.children)for(let n of e.children){let e=Z(n,t);if(e)return e}return null}"
+)
 # The way to each node, which still leads to it or is looked for anew.
 FOUND = (
     "function Z(e,t){let n=(Z.ways??=new WeakMap).get(e)?.get(t);"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import gradio as gr
@@ -16,7 +15,7 @@ from studio.settings import setting
 from studio.store import State
 from studio.writer import Voice
 from tabs._data.bench import who
-from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices
+from tabs._shared import PRIVATE, Page, escaped, run_choices
 
 # One model is in memory at a time: whoever comes second waits, instead of having it loaded to and fro.
 WRITING: dict[str, Any] = {
@@ -122,10 +121,10 @@ def told_apart(page: Page, voices: list[Voice]) -> list[tuple[Voice, str]]:
     ]
 
 
-def free(chooser: gr.Dropdown, told: gr.HTML, running: Sequence[Any]) -> None:
-    """Let people choose again where what filled the page failed; it held the chooser until its end."""
-    for work in running:
-        work.failure(lambda: (gr.Dropdown(interactive=True), ""), None, [chooser, told], **QUIET)
+def halted() -> tuple[Any, str]:
+    """People may choose again where what filled the page ended early; it held the chooser until then."""
+    text = "Stopped. What was written, if anything was, is kept: “Go on” takes it up."
+    return gr.Dropdown(interactive=True), f'<p class="muted">{text}</p>'
 
 
 def pick(choices: list[tuple[str, str]], *wanted: str | None) -> str | None:

@@ -16,7 +16,7 @@ from studio.recommend import recommend
 from studio.worth import Line, Report, known, outdated, plan
 from tabs import _voices
 from tabs._live import script
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, meter, run_choices, said, waits
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, ends, meter, run_choices, said, waits
 
 INTRODUCTION = (
     "A prompt needs no training. Here the model before and after training answers rows that neither saw, each with the "
@@ -58,7 +58,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         on(_measure), chooser, working, concurrency_id="prompter", concurrency_limit=1, **{**PRIVATE, **HEARD}
     )
     measuring.failure(on(_rest), chooser, working, **QUIET)
-    stop.click(on(_rest), chooser, working, cancels=[measuring], **QUIET)
+    ends(told, stop, [measuring])
 
 
 def _choices(page: Page) -> list[tuple[str, str]]:

@@ -24,7 +24,7 @@ from studio.study import Study
 from tabs import _bench, _card, _downloads, _voices
 from tabs._form import Group
 from tabs._live import script
-from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, meter, run_choices, said, source_choices, waits
+from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, ends, meter, run_choices, said, source_choices, waits
 
 TITLE = "Benchmark"
 ORDER = 56
@@ -141,7 +141,8 @@ def build(page: Page, tab: gr.Tab) -> None:
         more.click(on(_steps), looked, working, **ALONE),
     ]
     waits(told, more)
-    stop.click(on(_stop), looked, working, cancels=[*running], **QUIET)
+    ends(told, stop, running)
+    stop.click(page.bencher.close, None, None, **QUIET)  # also amid loading, where it has no word to say
     for work in running:
         work.failure(on(_rest), looked, working, **QUIET)
     drop.click(on(_delete), chooser, [*looked, *shown, saved], js=SURE, trigger_mode="multiple", **PRIVATE)
@@ -285,12 +286,6 @@ def _rest(page: Page, name: str | None, beside: str | None) -> tuple[Any, ...]:
     panel, more, uses = _look(page, name, beside)
     free, told = gr.Dropdown(interactive=True), LEFT if "lines" in panel and not panel["ended"] else ""
     return free, free, told, gr.Button(visible=False), panel, more, uses
-
-
-def _stop(page: Page, name: str | None, beside: str | None) -> tuple[Any, ...]:
-    """At once, also amid loading: what is cancelled in the page alone would be noticed with its next word."""
-    page.bencher.close()
-    return _rest(page, name, beside)
 
 
 def _delete(page: Page, name: str | None) -> Any:

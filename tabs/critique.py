@@ -21,7 +21,7 @@ from studio.settings import Settings, setting
 from tabs import _voices
 from tabs._form import Group
 from tabs._live import script
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, meter, said, source_choices, waits
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, ends, escaped, meter, said, source_choices, waits
 
 TITLE = "Critique"
 ORDER = 54
@@ -122,12 +122,9 @@ def build(page: Page, tab: gr.Tab) -> None:
         start.click(on(begun), form, [new, chooser, told, *shown], **_voices.WRITING),
         more.click(on(_more), [chooser, bounds.widgets["minutes"]], [chooser, told, *shown], **_voices.WRITING),
     ]
-    _voices.free(chooser, told, running)
-    halted = '<p class="muted">Stopped. What was written, if anything was, is kept: “Go on” takes it up.</p>'
-    halt = stop.click(
-        lambda: (gr.Dropdown(interactive=True), halted), None, [chooser, told], cancels=[*running], **QUIET
-    )
-    halt.then(on(_look), chooser, shown, **QUIET)
+    ends(told, stop, running)
+    for work in running:
+        work.failure(_voices.halted, None, [chooser, told], **QUIET).then(on(_look), chooser, shown, **QUIET)
     ours.click(lambda: "\n".join(PRINCIPLES), None, principles, **QUIET)
     drop.click(on(_delete), chooser, [chooser, *shown], js=SURE, trigger_mode="multiple", **PRIVATE)
     panel.click(on(_act), None, shown, trigger_mode="multiple", **HEARD)

@@ -24,7 +24,7 @@ from studio.workspace import Workspace, write_whole
 from tabs import _downloads, _voices
 from tabs._form import Group
 from tabs._live import script
-from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, meter, said, source_choices, waits
+from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, ends, meter, said, source_choices, waits
 
 TITLE = "Evaluate"
 ORDER = 46
@@ -109,7 +109,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         more.click(on(_steps), chooser, working, **ALONE),
     ]
     waits(told, more)
-    leave.click(on(_rest), chooser, working, cancels=[*running], **QUIET)
+    ends(told, leave, running)
     for work in running:
         work.failure(on(_rest), chooser, working, **QUIET)
     drop.click(on(_delete), chooser, [chooser, *shown, told], js=SURE, trigger_mode="multiple", **PRIVATE)

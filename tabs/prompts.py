@@ -16,7 +16,7 @@ from studio.study import Study, StudySettings, begin, look_up
 from tabs import _downloads, _voices, _worth
 from tabs._live import script
 from tabs._prompt_form import Form, arrive, fill, take
-from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, meter, said, waits
+from tabs._shared import HEARD, PRIVATE, QUIET, WAITING, Page, ends, meter, said, waits
 from tabs._study import as_data, board, prompt_of
 
 TITLE = "Prompts"
@@ -95,7 +95,7 @@ def _build_search(page: Page, tab: gr.Tab) -> None:
         more.click(on(_steps), chooser, working, **ALONE),
     ]
     stop.click(on(_stop), chooser, told, **QUIET)
-    leave.click(on(_rest), chooser, working, cancels=[*running], **QUIET)
+    ends(told, leave, running)
     for work in running:
         work.failure(on(_rest), chooser, working, **QUIET)
     drop.click(on(_delete), chooser, [chooser, *shown, *fresh], js=SURE, trigger_mode="multiple", **PRIVATE)

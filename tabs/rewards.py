@@ -25,6 +25,7 @@ from tabs._shared import (
     QUIET,
     WAITING,
     Page,
+    ends,
     escaped,
     meter,
     model_choices,
@@ -116,8 +117,8 @@ def build(page: Page, tab: gr.Tab) -> None:
     begun = preview.click(
         functools.partial(_preview, page, form), fields, [told, shown, *buttons], trigger_mode="multiple", **ALONE
     )
-    cancel.click(lambda: ('<p class="muted">Cancelled.</p>', *_buttons(busy=False)), None, [told, *buttons],
-                 cancels=[begun], **QUIET)  # fmt: skip
+    ends(told, cancel, [begun])
+    begun.failure(lambda: ('<p class="muted">Cancelled.</p>', *_buttons(busy=False)), None, [told, *buttons], **QUIET)
     train.click(said(functools.partial(_train, page, form)), fields, [page.wanted, page.source, page.tabs], **HEARD)
     score, *texts = own
     score.click(functools.partial(_score, page, form), [*texts, *fields], scored, **ALONE)

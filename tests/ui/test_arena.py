@@ -60,13 +60,18 @@ def test_two_models_are_voted_on_without_their_names(studio: Studio, open_page: 
     expect(arena).to_contain_text("No arena yet")
     choose(page, "arena-one", "Tuned")
     choose(page, "arena-other", "Tiny (random weights), as it is")
-    page.locator("#tab-arena .field-max_new_tokens input").fill("8")
+    page.locator("#tab-arena .field-max_new_tokens input").fill("120")  # it takes long enough to be stopped
     page.locator("#arena-prompts textarea").fill("say <b>one</b>\nsay two\nsay three")
     with far_away(page):  # as from whoever stands in line, no word has come yet
         page.locator("#arena-start").click()
         expect(page.locator("#arena-told")).to_contain_text(
             "Waiting for its turn: one model works at a time.", timeout=1_000
         )
+    expect(page.locator("#arena-told .meter")).to_be_visible()
+    page.locator("#arena-stop").click()
+    expect(page.locator("#arena-told")).to_contain_text("Stopped. What was written")
+    expect(page.locator("#arena-chooser input")).to_be_enabled()
+    page.locator("#arena-more").click()
     expect(arena.locator("article")).to_have_count(2, timeout=90_000)
     expect(page.locator("#arena-told")).to_have_text("", timeout=30_000)
     expect(arena).to_contain_text("say <b>one</b>")

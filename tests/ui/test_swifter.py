@@ -51,7 +51,7 @@ def test_it_finds_what_the_search_finds(browser: Browser) -> None:
     slow, quick = (page.evaluate(SEARCHED, search) for search in (SEARCH, FOUND))
     page.close()
     assert slow == quick
-    assert slow[6] == "node 6" and slow[36] is None and slow[46] is None
+    assert (slow[6], slow[36], slow[46]) == ("node 6", None, None)
 
 
 def test_it_finds_what_the_loop_finds(browser: Browser) -> None:
