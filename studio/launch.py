@@ -57,6 +57,7 @@ class WorkerProcess:
     def take(self, folder: RunFolder) -> bool:
         """Hand over a run. False where the worker is gone."""
         assert self.process.stdin is not None
+        self.kills = memory_kills()  # again: others may have been killed while it waited
         try:
             self.process.stdin.write(os.fsencode(folder.path) + b"\n")
             self.process.stdin.close()
