@@ -82,6 +82,24 @@ function part(value, set) {
     ...(Object.keys(set.labels).length ? [make("h4", "", "What is mistaken for what"), ...labels(titles, set.labels)] : []));
 }
 
+// Tasks of lm-eval: each number with its standard error, a column for each model.
+function task(titles, { name, notes, rows }) {
+  const node = make("table", "measured"), head = node.createTHead().insertRow(), body = node.createTBody();
+  for (const title of ["Metric", ...titles]) head.append(scoped(title, "col"));
+  for (const { task, metric, filter, higher, values } of rows) {
+    const row = body.insertRow(), label = scoped(task === name ? metric : `${task}: ${metric}`, "row");
+    label.append(make("span", "muted", [...(higher == null ? [] : [`${higher ? "more" : "less"} is better`]), ...(filter === "none" ? [] : [`filter ${filter}`])].join(", ")));
+    row.append(label);
+    titles.forEach((title, who) => {
+      const [value, stderr] = values[who] ?? [null, null], cell = make("td", "number", value == null ? "–" : round(value, 4));
+      cell.dataset.title = title;
+      if (stderr != null) cell.append(make("span", "muted", `± ${round(stderr, 2)}`));
+      row.append(cell);
+    });
+  }
+  return section(`Task: ${name}`, [...notes, ...(rows.length ? ["Beside each number its standard error (±)."] : ["No model has been asked it yet."])].join(" "), ...(rows.length ? [scrolling(node)] : []));
+}
+
 // -- row by row ---------------------------------------------------------------------------------------------------
 
 function chosen(label, options, value, taken) {
@@ -170,6 +188,7 @@ function draw() {
     ...(value.done < value.total ? [make("p", "note", `Not at its end: ${number(value.done, 0)} of ${number(value.total, 0)} requests are made.`)] : []),
     ...value.words.map(([text, verdict]) => make("p", verdict === "better" ? "ready" : verdict === "worse" ? "fault" : "note", text)),
     ...value.sets.map((each) => part(value, each)),
+    ...value.tasks.map((each) => task(value.candidates, each)),
     ...(asked ? [rows(value)] : []));
 }
 

@@ -13,6 +13,7 @@ from studio.cli_prompts import Say, Told
 from studio.config import read_settings
 from studio.evaluate import EvaluationSettings, begin, look_up, of_run, unfinished
 from studio.evaluated import Measured, Part, Report, counted, every_line, plain, report
+from studio.evaluation.harness import Table
 from studio.evaluator import Evaluator
 from studio.recommend import lasting
 from studio.sandbox import WHY
@@ -65,7 +66,25 @@ def _lines(found: Report) -> Iterable[str]:
             for each in part.measured:
                 yield from _line(part, each, who)
             yield from _gaps(part, who)
+    for each in found.tasks:
+        yield from _table(each, found.titles)
     yield ""
+
+
+def _table(task: Table, titles: list[str]) -> Iterable[str]:
+    """Each number with its standard error, a column for each candidate."""
+    yield ""
+    yield f"{task.name} (lm-eval): {' '.join(task.notes)}".rstrip()
+    wide = [max(20, len(title)) for title in titles]
+    yield "  ".join([f"  {'':<40}", *(f"{title:>{width}}" for title, width in zip(titles, wide, strict=True))])
+    for row in task.rows:
+        name = " ".join([*([row.task] if row.task != task.name else []), row.metric, f"({row.filter})"])
+        cells = [_cell(*row.values[who]) if who in row.values else "-" for who in range(len(titles))]
+        yield "  ".join([f"  {name:<40}", *(f"{cell:>{width}}" for cell, width in zip(cells, wide, strict=True))])
+
+
+def _cell(value: float | None, stderr: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if stderr is None else f"{value:.4g} ± {stderr:.2g}"
 
 
 def _line(part: Part, each: Measured, who: int) -> Iterable[str]:

@@ -7,6 +7,8 @@ A line of its steps is one of
     {"ran": place of a candidate, "set", "rows": [[place, what came of the program in its answer, why]]}
     {"drawn": place of a candidate, "set", "rows": [[place, several answers drawn by chance]]}
     {"tried": place of a candidate, "set", "rows": [[place, what came of the program in each of them]]}
+    {"counted": name of a task of lm-eval, "rows": how many it asks}
+    {"scored": place of a candidate, "task": its name, "result": a `Result`}
 where null is a row that the model cannot read. Whoever goes on asks what is missing; `studio.evaluated` makes a report
 of it.
 """
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -24,8 +27,10 @@ from studio.config import DatasetSettings
 from studio.data.labels import Head, saved_heads
 from studio.data.library import Opened, open_source
 from studio.errors import ConfigError, ModelError
+from studio.evaluation.harness import Result, Score
 from studio.evaluation.measures import AnswerKind
 from studio.evaluation.shape import kind_of
+from studio.evaluation.tasks import ABSENT, INSTALL, EvalTask, find_tasks, installed
 from studio.evaluation.unseen import Item, Naming, Seen, items, seen_by
 from studio.models.catalog import SUGGESTIONS, check_name, check_use
 from studio.objectives._labelled import LabelObjective
@@ -91,6 +96,27 @@ class EvaluationSettings(Settings):
     seed: int = setting(
         0, "Seed", ge=0, le=2**31 - 1, advanced=True, help="The same one draws the same rows and programs."
     )
+    tasks: tuple[str, ...] = setting(
+        (),
+        "Tasks of lm-eval",
+        max_length=50,
+        advanced=True,
+        help="By name: those that lm-eval brings, whose rows come from the Hub, or of files of your own, with commas.",
+        source="Gao et al., Language Model Evaluation Harness; pip install 'finetune-studio[lm-eval]'",
+    )
+    include_path: str = setting(
+        "", "Folder of tasks", max_length=500, advanced=True, help="Of your own. Empty: 'tasks' in the workspace."
+    )
+    num_fewshot: int | None = setting(
+        None, "Examples before each row of a task", ge=0, le=100, advanced=True, help="Empty: as each task says."
+    )
+    limit: int | None = setting(
+        None,
+        "Rows a task at most",
+        ge=1,
+        advanced=True,
+        help="The first ones, to try a task: its numbers are then not those of the whole. Empty: all of them.",
+    )
 
 
 @dataclass(frozen=True)
@@ -131,6 +157,9 @@ class Evaluation(Stepwise):
         self.settings = EvaluationSettings.parse(binder.about["settings"])
         self.contenders = [Contender(**each) for each in binder.about["contenders"]]
         self.sets = [Asked(**each) for each in binder.about["sets"]]
+        self.tasks = [EvalTask(**each) for each in binder.about.get("tasks", [])]
+        self.sizes: dict[str, int] = {}  # task → rows, once it was made ready
+        self.scored: dict[str, dict[int, Result]] = {each.name: {} for each in self.tasks}
         super().__init__(binder)
 
     def wanted(self, part: Asked) -> list[How]:
@@ -145,8 +174,10 @@ class Evaluation(Stepwise):
 
     @property
     def total(self) -> int:
-        """Requests, as many as there are for all candidates."""
-        return len(self.contenders) * sum(len(part.rows) * len(self.wanted(part)) for part in self.sets)
+        """Requests, as many as there are for all candidates; a task counts as its rows."""
+        of_tasks = sum(self.sizes.get(each.name, 1) for each in self.tasks)
+        of_sets = sum(len(part.rows) * len(self.wanted(part)) for part in self.sets)
+        return len(self.contenders) * of_sets + sum(not each.head for each in self.contenders) * of_tasks
 
     @property
     def done(self) -> int:
@@ -156,7 +187,11 @@ class Evaluation(Stepwise):
             for part in self.sets
             for how in self.wanted(part)
             for who in range(len(self.contenders))
-        )
+        ) + sum(self.sizes.get(name, 1) * len(found) for name, found in self.scored.items())
+
+    def unscored(self, who: int) -> list[str]:
+        """Tasks that a candidate is still to be asked; one that names labels cannot be."""
+        return [] if self.contenders[who].head else [each for each, found in self.scored.items() if who not in found]
 
     def _take(self, step: dict[str, Any]) -> None:
         match step:
@@ -174,6 +209,11 @@ class Evaluation(Stepwise):
                 self.sets[place].drawn.setdefault(who, {}).update({row: texts for row, texts in rows})
             case {"tried": who, "set": place, "rows": rows}:
                 self.sets[place].tried.setdefault(who, {}).update({row: whys for row, whys in rows})
+            case {"counted": name, "rows": rows}:
+                self.sizes[name] = rows
+            case {"scored": who, "task": name, "result": told}:
+                scores = [Score(**each) for each in told["scores"]]
+                self.scored[name][who] = Result(**{**told, "scores": scores})
 
 
 # -- beginning one -----------------------------------------------------------------------------------------
@@ -182,28 +222,32 @@ class Evaluation(Stepwise):
 def begin(workspace: Workspace, settings: EvaluationSettings) -> Evaluation:
     """A new one. Raises StudioError for whatever could not be evaluated."""
     _check(workspace, settings)
+    tasks = _tasks(workspace, settings)
     naming = _naming(workspace, settings)
     contenders = _contenders(workspace, settings, naming)
+    if tasks and all(each.head for each in contenders):
+        raise ConfigError("What names labels cannot be asked tasks of lm-eval.", remedy="Name no task.")
     settings = settled(workspace, settings)
     seen = _seen(workspace, settings)
-    wanted = [("new", settings.dataset), *([("old", settings.old)] if settings.old else [])]
+    wanted = [(name, each) for name, each in (("new", settings.dataset), ("old", settings.old)) if each]
     sets, rows = [], []
     for name, chosen in wanted:
-        assert chosen
         opened = open_source(chosen.source, workspace, chosen.mapping(), chosen.version)
         found, notes = items(opened, seen, settings.rows, settings.seed, naming)
         kind = _kind(opened, found, naming)
         parts = naming.separator if naming and naming.head.kind == "labels" else None
         sets.append({"name": name, "title": opened.title, "kind": kind, "several": parts, "notes": notes})
         rows += [{"set": len(sets) - 1, **asdict(each)} for each in found]
-    title = f"{' · '.join(each.title for each in contenders)} on {sets[0]['title']}"
+    where = str(sets[0]["title"]) if sets else ", ".join(each.name for each in tasks)
+    title = f"{' · '.join(each.title for each in contenders)} on {where}"
     about = {
         "title": title,
         "settings": settings.model_dump(mode="json"),
         "contenders": [asdict(each) for each in contenders],
         "sets": sets,
+        "tasks": [asdict(each) for each in tasks],
     }
-    binder = create(workspace.evaluations, str(sets[0]["title"]), about)
+    binder = create(workspace.evaluations, where, about)
     binder.steps.touch()
     binder.append(*rows)
     return Evaluation(binder)
@@ -234,12 +278,14 @@ def of_run(workspace: Workspace, run: str) -> EvaluationSettings:
 def settled(workspace: Workspace, settings: EvaluationSettings) -> EvaluationSettings:
     """With the data sets' versions, so that going on is about the same rows. Raises StudioError."""
     chosen = settings.dataset
-    if chosen is None:
-        run = next((each.run for each in settings.candidates if each.run), "")
-        if not run:
-            raise ConfigError("No data set is chosen.", remedy="Name one, or a run, whose held-out rows are taken.")
+    if chosen is None and (run := next((each.run for each in settings.candidates if each.run), "")):
         chosen = config_of(workspace, run).dataset
-    found = {"dataset": _settled(workspace, chosen), "old": settings.old and _settled(workspace, settings.old)}
+    if chosen is None and not settings.tasks:
+        raise ConfigError("No data set is chosen.", remedy="Name one, or a run, whose held-out rows are taken.")
+    found = {
+        "dataset": chosen and _settled(workspace, chosen),
+        "old": settings.old and _settled(workspace, settings.old),
+    }
     return settings.model_copy(update=found)
 
 
@@ -257,6 +303,14 @@ def _check(workspace: Workspace, settings: EvaluationSettings) -> None:
         raise ConfigError("The same model is chosen twice.", remedy="Choose each once.")
     for each in settings.candidates:
         _check_one(workspace, each)
+
+
+def _tasks(workspace: Workspace, settings: EvaluationSettings) -> list[EvalTask]:
+    """Those of lm-eval. Raises ConfigError without it, and for a task that is not there or could run code."""
+    if settings.tasks and not installed():
+        raise ConfigError(ABSENT, remedy=f"{INSTALL} Or name no task.")
+    folder = Path(settings.include_path or workspace.tasks).expanduser().resolve()
+    return find_tasks(settings.tasks, folder) if settings.tasks else []
 
 
 def _contenders(workspace: Workspace, settings: EvaluationSettings, naming: Naming | None) -> list[Contender]:

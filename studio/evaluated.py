@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from studio.evaluate import Asked, Evaluation
+from studio.evaluation.harness import Table, table
 from studio.evaluation.intervals import wilson
 from studio.evaluation.labels import Matrix, class_report, confusion, folded
 from studio.evaluation.measures import OTHER, Measure, labels_of, likely, measures, of_several, passing
@@ -83,6 +84,7 @@ class Report:
     evaluation: Evaluation
     titles: list[str]  # of the candidates
     parts: list[Part]
+    tasks: list[Table]  # of lm-eval
 
     @property
     def words(self) -> list[tuple[str, Verdict]]:
@@ -92,11 +94,10 @@ class Report:
 
 def report(evaluation: Evaluation) -> Report:
     """Of what there is by now: candidates that were not asked every row are left out."""
-    return Report(
-        evaluation,
-        [each.title for each in evaluation.contenders],
-        [_part(evaluation, each) for each in evaluation.sets],
-    )
+    titles = [each.title for each in evaluation.contenders]
+    unable = [each.title for each in evaluation.contenders if each.head]
+    tasks = [table(name, evaluation.sizes.get(name), titles, told, unable) for name, told in evaluation.scored.items()]
+    return Report(evaluation, titles, [_part(evaluation, each) for each in evaluation.sets], tasks)
 
 
 def _part(evaluation: Evaluation, asked: Asked) -> Part:
@@ -274,6 +275,7 @@ def plain(found: Report) -> dict[str, Any]:
         "total": found.evaluation.total,
         "words": found.words,
         "sets": [_plain_part(each) for each in found.parts],
+        "tasks": [asdict(each) for each in found.tasks],
     }
 
 
@@ -329,6 +331,8 @@ class Lines:
 
 def lines(evaluation: Evaluation, part: int, which: Filter, who: int, at: int, count: int) -> Lines:
     """Rows in their order; or those on which `who` did worse or better than the first, the largest changes first."""
+    if not evaluation.sets:  # only tasks of lm-eval were asked
+        return Lines(0, "", [])
     asked = evaluation.sets[part]
     title, scores, sign = _row_scores(asked)
     gains = {

@@ -11,6 +11,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,6 +19,7 @@ from studio.child import Child, Progress, Reply, Stopped, Tell, serve, teller
 from studio.data.labels import target
 from studio.errors import RunError
 from studio.evaluate import Candidate, Contender, Evaluation, How, look_up
+from studio.evaluation.harness import Harness
 from studio.evaluation.passing import measure
 from studio.evaluation.unseen import Item, named
 from studio.trained import Awake, identity, load_trained
@@ -86,8 +88,10 @@ def finish(
     """
     kept = awake or Awake()
     with evaluation.binder.alone(*_UNDER_WAY):
+        harness = _harness(workspace, evaluation, tell)
         for who, contender in enumerate(evaluation.contenders):
-            if not (missing := list(_missing(evaluation, who))):
+            missing, tasks = list(_missing(evaluation, who)), evaluation.unscored(who)
+            if not (missing or tasks):
                 continue
             chosen = evaluation.settings.candidates[who]
             _check(workspace, chosen, contender)
@@ -95,6 +99,9 @@ def finish(
             for place, how, rows in missing:
                 tell(f"{_DOING[how]}: {contender.title}", evaluation.done, evaluation.total)
                 evaluation.keep(_asked(model, evaluation, who, place, how, rows, pulse))
+            for name in tasks:
+                assert harness
+                evaluation.keep(_scored(harness, kept, evaluation, who, name, tell, pulse))
             tell(f"Asked {contender.title}", evaluation.done, evaluation.total)
             del model  # its memory, before the next one comes
 
@@ -150,6 +157,31 @@ def _asked(
             ran = measure(tasks, [part.drawn[who][row] for row in rows], lambda *_: pulse())
             found = [([each.why for each in some],) for some in ran]
     return {how: who, "set": place, "rows": [[row, *told] for row, told in zip(rows, found, strict=True)]}
+
+
+def _harness(workspace: Workspace, evaluation: Evaluation, tell: Tell) -> Harness | None:
+    """Its tasks of lm-eval, ready; None where none is left to be asked. Raises StudioError."""
+    if not any(evaluation.unscored(who) for who in range(len(evaluation.contenders))):
+        return None
+    tell("Making the tasks ready", 0, 0)
+    settings = evaluation.settings
+    found = Harness(evaluation.tasks, settings.num_fewshot, settings.limit, workspace.cache / "tasks")
+    sizes = {each.name: found.rows(each.name) for each in evaluation.tasks}
+    evaluation.keep(*({"counted": each, "rows": size} for each, size in sizes.items() if each not in evaluation.sizes))
+    return found
+
+
+def _scored(
+    harness: Harness, awake: Awake, evaluation: Evaluation, who: int, name: str, tell: Tell, pulse: Pulse
+) -> dict[str, Any]:
+    """A line of steps."""
+    doing, done, total = f"{name}: {evaluation.contenders[who].title}", evaluation.done, evaluation.total
+
+    def told(share: float) -> None:
+        tell(doing, done + share * evaluation.sizes[name], total)
+
+    told(0.0)
+    return {"scored": who, "task": name, "result": asdict(harness.ask(name, awake.model, awake.tokenizer, pulse, told))}
 
 
 def _check(workspace: Workspace, candidate: Candidate, contender: Contender) -> None:

@@ -75,6 +75,7 @@ class Workspace:
         self.studies = self.root / "studies"  # searches for better prompts, every score of theirs
         self.benchmarks = self.root / "benchmarks"  # how fast models answered, every batch of theirs
         self.evaluations = self.root / "evaluations"  # what models were asked beside one another, row by row
+        self.tasks = self.root / "tasks"  # of lm-eval, in files that a person wrote
         self.principles = self.root / "principles.txt"  # those that a person wrote, one a line
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"

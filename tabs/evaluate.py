@@ -17,6 +17,7 @@ from studio.binder import listed
 from studio.errors import RunError
 from studio.evaluate import Evaluation, EvaluationSettings, begin, look_up
 from studio.evaluated import Filter, every_line, lines, plain, report
+from studio.evaluation.tasks import ABSENT, INSTALL, installed
 from studio.objectives import objectives
 from studio.objectives._labelled import LabelObjective
 from studio.store import State
@@ -73,7 +74,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 interactive=False,
                 elem_id="evaluate-old",
             )
-        group = Group(EvaluationSettings, more="Several programs, seed")
+        group = _group()
         start = gr.Button("Evaluate", variant="primary", elem_id="evaluate-start")
     with gr.Row(elem_classes="tools"):
         chooser = gr.Dropdown(
@@ -118,6 +119,18 @@ def build(page: Page, tab: gr.Tab) -> None:
 
 
 # -- the form ------------------------------------------------------------------------------------------
+
+
+def _group() -> Group:
+    """Where lm-eval is not installed, the field for its tasks says so, and what else is said of tasks has none."""
+    more = "Several programs, tasks of lm-eval, seed"
+    if installed():
+        return Group(EvaluationSettings, more=more)
+    label = EvaluationSettings.model_fields["tasks"].title
+    absent = gr.Textbox(
+        "", label=label, info=f"{ABSENT} {INSTALL}", interactive=False, elem_classes=["field-tasks"], render=False
+    )
+    return Group(EvaluationSettings, more=more, skip=["include_path", "num_fewshot", "limit"], own={"tasks": absent})
 
 
 def _choices(page: Page) -> list[tuple[str, str]]:

@@ -114,6 +114,32 @@ def test_what_got_worse_or_better_is_found_and_nothing_from_data_is_markup(studi
     expect(panel).to_contain_text("No evaluation yet")
 
 
+def test_tasks_of_lm_eval_stand_beside_one_another(
+    studio: Studio, open_page: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("studio.evaluate.installed", lambda: True)
+    workspace = Workspace(studio.workspace)
+    workspace.tasks.mkdir()
+    write_rows(workspace.tasks / "rows.jsonl", [{"text": "a"}])
+    told = "task: sums\ndataset_path: json\ndataset_kwargs: {data_files: rows.jsonl}\n"
+    (workspace.tasks / "sums.yaml").write_text(told, encoding="utf-8")
+    asked = {"candidates": [{"model": "tiny"}, {"model": "starter"}], "tasks": ["sums"]}
+    evaluation = begin(workspace, EvaluationSettings.parse(asked))
+    evaluation.keep({"counted": "sums", "rows": 40})
+    score = {"task": "sums", "metric": "<i>acc", "filter": "none", "value": 0.25, "stderr": 0.0625, "higher": True}
+    result = {"scores": [score], "chat": True, "signature": "lm-eval 1"}
+    evaluation.keep({"scored": 0, "task": "sums", "result": result})
+    page = open_page(width=390)
+    go_narrow(page)
+    panel = page.locator("#evaluate-report")
+    expect(panel.locator("section h3")).to_have_text(["Task: sums"])
+    expect(panel).to_contain_text("40 of 80 requests are made")
+    expect(panel.locator("thead th")).to_have_count(3)
+    expect(panel.locator("tbody th")).to_have_text("<i>accmore is better")
+    expect(panel.locator("tbody td")).to_have_text(["0.25± 0.063", "–"])
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
 def go_narrow(page: Page) -> None:
     """On a narrow page the tab may hide in the strip's menu."""
     tab = page.get_by_role("tab", name="Evaluate", exact=True).locator("visible=true")
