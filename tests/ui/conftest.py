@@ -118,7 +118,7 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-expect.set_options(timeout=20_000)  # a busy machine is no fault of the page
+expect.set_options(timeout=30_000)  # a busy machine is no fault of the page
 
 Open = Callable[..., Page]
 
@@ -136,7 +136,7 @@ def open_page(browser: Browser, studio: Studio) -> Iterator[Open]:
 
     def open_one(path: str = "/", *, width: int = 1280, height: int = 900) -> Page:
         page = browser.new_page(viewport={"width": width, "height": height})
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(30_000)
         page.on("console", heard)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(studio.url + path)
