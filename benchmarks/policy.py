@@ -150,7 +150,7 @@ def trl(workspace: Workspace, options: argparse.Namespace) -> tuple[dict[str, An
         events, _ = trained(workspace, config(objective, 6)).events.read_from()
         times = [event.time for event in events if isinstance(event, StepDone)]
         ours.append(statistics.median(b - a for a, b in itertools.pairwise(times)))
-        model = next(workspace.models.glob("SmolLM2*"))
+        model = next(workspace.models.glob("SmolLM2*/config.json")).parent
         script = Path(__file__).with_name("_trl_ppo.py")
         # -P: what lies beside the script hides no package of the same name.
         command = [options.trl, "-P", str(script), str(model), str(PROMPTS), str(ANSWER)]
