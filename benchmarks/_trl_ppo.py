@@ -1,6 +1,6 @@
-"""TRL 1.12's PPOTrainer on prompts of its own, in an environment that has it; prints {"seconds": ..., "peak": ...}.
+"""TRL 1.12's PPOTrainer, in an environment that has it; prints {"seconds": ..., "peak": ...}.
 
-    python benchmarks/_trl_ppo.py MODEL_FOLDER PROMPTS ANSWER_TOKENS
+    python benchmarks/_trl_ppo.py MODEL_FOLDER PROMPTS ANSWER_TOKENS < prompts, lists of token ids as JSON
 
 LoRA on the same layers, the reference being the adapter switched off. Its critic is a second model, as it asks for; its
 reward model is one of a few weights, so that no time is counted against it that ours does not spend.
@@ -44,15 +44,7 @@ def main() -> None:
     folder, prompts, answer = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
     tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
     tokenizer.pad_token = "<|endoftext|>"  # noqa: S105 - its end of a turn would be masked otherwise
-    texts = [
-        tokenizer.apply_chat_template(
-            [{"role": "user", "content": f"Extract intent and product as JSON. message {row}: please cancel my order"}],
-            tokenize=False,
-            add_generation_prompt=True,
-        )
-        for row in range(prompts * (UPDATES + 1))
-    ]
-    rows = Dataset.from_list([{"input_ids": tokenizer(text, add_special_tokens=False)["input_ids"]} for text in texts])
+    rows = Dataset.from_list([{"input_ids": ids} for ids in json.load(sys.stdin)[: prompts * (UPDATES + 1)]])
     small = LlamaConfig(
         vocab_size=len(tokenizer), hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2,
         pad_token_id=tokenizer.pad_token_id,

@@ -25,6 +25,8 @@ from typing import Any
 import _report
 
 from studio.config import RunConfig
+from studio.data.library import open_source
+from studio.data.prompts import encode_prompts
 from studio.evaluation.intervals import wilson
 from studio.events import EvalDone, Ready, Saved, StepDone
 from studio.workspace import RunFolder, Workspace
@@ -140,21 +142,33 @@ def json_reward(workspace: Workspace, options: argparse.Namespace) -> tuple[dict
     return {"rewards": rewards, "held_out": evals}, [line]
 
 
+def _prompts(workspace: Workspace, model: Path) -> list[list[int]]:
+    """Token ids of the prompts that ours answers, in an order that mixes their lengths as ours is mixed."""
+    from transformers import AutoTokenizer
+
+    opened = open_source("customer_messages", workspace)
+    prompts, _ = encode_prompts(
+        opened.train.load().rows, opened.mapping, AutoTokenizer.from_pretrained(model), 256 - ANSWER
+    )
+    return [prompt.input_ids for prompt in prompts]
+
+
 def trl(workspace: Workspace, options: argparse.Namespace) -> tuple[dict[str, Any], list[str]]:
     """Seconds an update of both, in turn."""
     if not options.trl:
         return {}, ["TRL's PPOTrainer: not measured, no --trl was given"]
     ours, theirs, peaks = [], [], []
+    model = next(workspace.models.glob("SmolLM2*/config.json")).parent
+    asked = json.dumps(_prompts(workspace, model))
     for _ in range(options.rounds):
         objective = {"name": "ppo", "max_completion_length": ANSWER, "num_ppo_epochs": 2}
         events, _ = trained(workspace, config(objective, 6)).events.read_from()
         times = [event.time for event in events if isinstance(event, StepDone)]
         ours.append(statistics.median(b - a for a, b in itertools.pairwise(times)))
-        model = next(workspace.models.glob("SmolLM2*/config.json")).parent
         script = Path(__file__).with_name("_trl_ppo.py")
         # -P: what lies beside the script hides no package of the same name.
         command = [options.trl, "-P", str(script), str(model), str(PROMPTS), str(ANSWER)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, input=asked, capture_output=True, text=True, check=False)
         if done.returncode:
             raise SystemExit(f"TRL's run failed: {done.stderr[-2000:]}")
         answer = json.loads(done.stdout.strip().splitlines()[-1])

@@ -87,7 +87,7 @@ def main() -> None:
     print(_report.machine())
     pages = [page_seconds() for _ in range(options.rounds)]
     print(_report.row("process start -> page served", [served for served, _ in pages], "s"))
-    print(_report.row("served -> interactive, 7 tabs (one opens on a click)", [ready for _, ready in pages], "s"))
+    print(_report.row("served -> interactive (a tab opens on a click)", [ready for _, ready in pages], "s"))
     with tempfile.TemporaryDirectory() as root:
         workspace = Workspace(options.workspace or Path(root)).create()
         first_step_seconds(workspace, options.data, warm=False, kept=True)  # fetches the model, and warms the disk
