@@ -163,7 +163,7 @@ def drive_evaluate(page: Page, url: str) -> None:
         page.locator("#evaluate-start").click()
     page.locator("#evaluate-report .whiskers").first.wait_for(timeout=1_800_000)
     expect(page.locator("#evaluate-leave")).not_to_be_visible(timeout=1_800_000)
-    take(page, "evaluate", "#evaluate-report p.ready", "#evaluate-report .rows .one")
+    take(page, "evaluate", "#evaluate-report p.ready", "#evaluate-report .whiskers >> nth=0")
 
 
 def drive_benchmark(page: Page, url: str) -> None:
