@@ -14,7 +14,7 @@ from typing import Any, get_args
 import gradio as gr
 
 from studio.binder import listed
-from studio.errors import RunError
+from studio.errors import ConfigError, RunError
 from studio.evaluate import Evaluation, EvaluationSettings, begin, look_up
 from studio.evaluated import Filter, every_line, lines, plain, report
 from studio.evaluation.tasks import ABSENT, INSTALL, installed
@@ -195,6 +195,12 @@ def _offered(choices: list[tuple[str, str]], value: Any) -> gr.Dropdown:
 
 def _begin(page: Page, settings: EvaluationSettings) -> Any:
     """A new one, which waits for its turn."""
+    if settings.include_path and not page.alone:
+        raise ConfigError(
+            "This studio is open to others, and any folder of the machine that runs it could be named.",
+            remedy=f"Leave 'Folder of tasks' empty: tasks are then taken from {page.workspace.tasks.name} in the "
+            "workspace. Or evaluate from the command line.",
+        )
     name = begin(page.workspace, settings).binder.name
     known = _voices.binder_choices(listed(page.workspace.evaluations))
     return gr.Accordion(open=False), _voices.picked(known, name), WAITING

@@ -41,11 +41,15 @@ pytestmark = [
 
 Make = Callable[..., RunConfig]
 
+
+def of_file(name: str) -> dict[str, Any]:
+    """A task of the rows in a file of that name."""
+    lies = {"data_files": {"test": f"{name}.jsonl"}}
+    return {"task": name, "dataset_path": "json", "dataset_kwargs": lies, "test_split": "test"}
+
+
 SUMS = {
-    "task": "sums",
-    "dataset_path": "json",
-    "dataset_kwargs": {"data_files": {"test": "sums.jsonl"}},
-    "test_split": "test",
+    **of_file("sums"),
     "output_type": "multiple_choice",
     "doc_to_text": "What is {{a}} + {{b}}?",
     "doc_to_choice": "{{choices}}",
@@ -54,10 +58,7 @@ SUMS = {
     "metadata": {"version": 2},
 }
 ECHO = {
-    "task": "echo",
-    "dataset_path": "json",
-    "dataset_kwargs": {"data_files": {"test": "echo.jsonl"}},
-    "test_split": "test",
+    **of_file("echo"),
     "output_type": "generate_until",
     "doc_to_text": "{{text}}",
     "doc_to_target": "{{said}}",
@@ -345,6 +346,14 @@ def test_where_lm_eval_is_missing_the_field_says_so_and_nothing_is_begun(
     with gr.Blocks():
         names = tabs.evaluate._group().widgets
     assert {"tasks", "include_path", "num_fewshot", "limit"} <= set(names)
+
+
+def test_a_page_that_others_reach_takes_no_folder_by_name(workspace: Workspace) -> None:
+    asked = EvaluationSettings.parse({"candidates": [{"model": "tiny"}], "tasks": ["sums"], "include_path": "/etc"})
+    page: Any = SimpleNamespace(alone=False, workspace=workspace)
+    with pytest.raises(ConfigError, match="open to others"):
+        tabs.evaluate._begin(page, asked)
+    assert not list(workspace.evaluations.glob("*"))
 
 
 def test_rows_that_changed_since_are_refused(

@@ -164,10 +164,14 @@ def test_two_studios_do_not_share_a_workspace(jobs: Jobs, workspace: Workspace) 
         Jobs(workspace, Store(workspace), keep_warm=False).start()
 
 
-def test_a_warm_worker_takes_a_run_and_leaves_when_nobody_is_left(workspace: Workspace, tiny_config: Make) -> None:
+def test_a_warm_worker_takes_a_run_and_leaves_when_nobody_is_left(
+    workspace: Workspace, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     worker = WorkerProcess(workspace, "0")
+    monkeypatch.setattr("studio.launch.memory_kills", lambda: 7)  # others were killed while it waited
     folder = create_run(workspace, tiny_config())
     assert worker.take(folder)
+    assert worker.kills == 7
     assert wait_for_started(workspace, folder)
     assert wait_for_end(Store(workspace), folder.id, 120).status == "done"
     worker.process.wait(timeout=10)

@@ -24,17 +24,8 @@ INSTALL = "Install it with: pip install 'finetune-studio[lm-eval]'."
 _DATA = ("json", "csv", "parquet", "text")  # what `datasets` reads from files without code of theirs
 _METRICS = (
     *("acc", "acc_norm", "acc_bytes", "acc_mutual_info", "acc_all", "exact_match", "f1", "mcc", "brier_score"),
-    *(
-        "likelihood",
-        "perplexity",
-        "word_perplexity",
-        "byte_perplexity",
-        "bits_per_byte",
-        "bleu",
-        "chrf",
-        "chrf++",
-        "ter",
-    ),
+    *("likelihood", "perplexity", "word_perplexity", "byte_perplexity", "bits_per_byte", "bleu", "chrf", "chrf++"),
+    "ter",
 )  # lm-eval's own; any other name is looked for on the Hub, and what is found there is run
 _WORDING = ("doc_to_text", "doc_to_target", "doc_to_choice", "gen_prefix", "target_delimiter", "fewshot_delimiter")
 _KNOWN = (
@@ -96,7 +87,7 @@ def find_tasks(names: Sequence[str], folder: Path) -> list[EvalTask]:
 
 
 def _own(folder: Path) -> dict[str, list[Path]]:
-    """EvalTask → the files that define it: in the folder, and in those right within it."""
+    """Name of a task → the files that define it: in the folder, and in those right within it."""
     found: dict[str, list[Path]] = {}
     for path in sorted([*folder.glob("*.y*ml"), *folder.glob("*/*.y*ml")]):
         try:
