@@ -178,6 +178,7 @@ def trl(workspace: Workspace, options: argparse.Namespace) -> tuple[dict[str, An
         _report.row("ours, an update", ours, "s"),
         _report.row("TRL 1.12 PPOTrainer, an update", theirs, "s"),
         _report.ratio("TRL / ours (goal 2)", ours, theirs),
+        _report.row("TRL 1.12 PPOTrainer, peak of memory", peaks, "GB"),
     ]
     return {"ours": ours, "theirs": theirs, "their_peak": peaks}, lines
 
