@@ -22,8 +22,8 @@ SAMPLES = Path(__file__).resolve().parents[2] / "assets" / "samples"
 FOLDERS = sorted(path.parent for path in SAMPLES.glob("*/about.json"))
 SHARED = [folder for folder in FOLDERS if folder.name != "customer_messages"]  # which has a test of its own
 ROWS = {  # train and validation together
-    "code_folder": 10, "legal_clauses": 192, "medical_notes": 216, "messy_support": 117, "old_tales": 184,
-    "preferences": 168, "reviews": 360,
+    "code_folder": 10, "code_tasks": 192, "legal_clauses": 192, "legal_contracts": 100, "medical_notes": 216,
+    "medical_triage": 350, "messy_support": 117, "old_tales": 184, "preferences": 168, "reviews": 360,
 }  # fmt: skip
 WITH_PERSONAL_DATA = {"medical_notes", "messy_support"}
 MAIL = re.compile(r"[\w.+-]+@([\w-]+(?:\.[\w-]+)+)")
@@ -123,6 +123,32 @@ def test_labels_of_reviews_are_balanced():
         counts = Counter((row["sentiment"], row["topic"]) for row in read(path).rows)
         assert len(counts) == 12
         assert len(set(counts.values())) == 1
+
+
+def test_triage_is_as_uneven_as_it_says():
+    for path in files(SAMPLES / "medical_triage"):
+        counts = Counter(row["urgency"] for row in read(path).rows)
+        shares = {urgency: round(100 * count / counts.total()) for urgency, count in counts.items()}
+        assert shares == {"routine": 70, "soon": 22, "emergency": 8}
+
+
+def test_functions_of_code_tasks_pass_their_tests(tmp_path):
+    tasks = rows(SAMPLES / "code_tasks")
+    program = tmp_path / "tasks.py"
+    program.write_text("\n".join("\n".join([row["completion"], *row["test_list"]]) for row in tasks), encoding="utf-8")
+    subprocess.run([sys.executable, "-I", str(program)], check=True, timeout=60)
+    assert all(len(row["test_list"]) == 3 for row in tasks)
+
+
+def test_answers_on_contracts_stand_in_the_clause_they_name():
+    for row in rows(SAMPLES / "legal_contracts"):
+        number = re.search(r"\(Clause (\d+)\)$", row["answer"])
+        assert number
+        clause = re.search(rf"^{number[1]}\. .*\n(.*)", row["contract"], re.MULTILINE)
+        assert clause
+        assert set(re.findall(r"[\d,.]*\d", row["answer"].split("(Clause")[0])) <= set(
+            re.findall(r"[\d,.]*\d", clause[1])
+        )
 
 
 def test_preferences_prefer_something():
