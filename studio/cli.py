@@ -49,6 +49,8 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
             return check(options.file, workspace, as_json=as_json)
         if options.command == "doctor":
             return doctor(workspace)
+        if options.command == "recipes":
+            return _recipes(options.recipe)
         serve(options, workspace)
         return 0
     except StudioError as error:
@@ -82,7 +84,7 @@ def _parser() -> argparse.ArgumentParser:
         help="spare the 0.4 GB of a process that waits for the next run; it then starts some seconds later",
     )
     _workspace_option(parser, default_root())
-    known = "{train,rehearse,prompts,worth,bench,evaluate,card,check,doctor}"
+    known = "{train,rehearse,prompts,worth,bench,evaluate,card,check,doctor,recipes}"
     commands = parser.add_subparsers(dest="command", metavar=known)
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -115,6 +117,8 @@ def _parser() -> argparse.ArgumentParser:
     data = commands.add_parser("check", help="say how a data set reads and what is wrong with it")
     data.add_argument("file", metavar="FILE", help="a file, a folder of source code, or a data set's name")
     health = commands.add_parser("doctor", help="say what this machine can do")
+    ready = commands.add_parser("recipes", help="list ready configs for usual tasks, or print one")
+    ready.add_argument("recipe", nargs="?", metavar="NAME", help="printed as a config for 'train'")
     for command in (trial, judged, speed, asked, about, data):
         command.add_argument("--json", action="store_true", help="print one JSON object")
     for command in (run, trial, search, judged, speed, asked, about, data, health):
@@ -311,6 +315,14 @@ def _judge(options: argparse.Namespace, workspace: Workspace) -> int:
         cli_evaluate.evaluate(options.what, *to, resume=options.resume, as_json=as_json)
     else:
         cli_card.card(options.what, *to, measure=options.measure, as_json=as_json)
+    return 0
+
+
+def _recipes(name: str | None) -> int:
+    """List the recipes, or print one."""
+    from studio.cli_recipes import show
+
+    show(name, _say)
     return 0
 
 
