@@ -48,6 +48,7 @@ class RunFolder:
     worth = _In("worth.json")  # what it brought, beside what a prompt would have, once somebody asked
     held_out = _In("held_out.jsonl")  # the rows never trained on, for the chat
     about = _In("about.json")  # what people say about it
+    edge_cases = _In("edge_cases.json")  # what it answers to odd prompts, once somebody asked
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -77,6 +78,7 @@ class Workspace:
         self.evaluations = self.root / "evaluations"  # what models were asked beside one another, row by row
         self.tasks = self.root / "tasks"  # of lm-eval, in files that a person wrote
         self.principles = self.root / "principles.txt"  # those that a person wrote, one a line
+        self.checked = self.root / "checked"  # which rows were examined, and what was found
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
         self.cache = self.root / "cache"  # what can be made again: files as Parquet

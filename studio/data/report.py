@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from studio.data.checks import Finding, examine
+from studio.data import checked
+from studio.data.checks import Finding, checks, examine
 from studio.data.dataset import SetAside
 from studio.data.dataset_info import INFO
 from studio.data.formats import FORMATS
@@ -56,6 +57,7 @@ def report(source: str, workspace: Workspace, tell: Tell | None = None) -> Repor
             f"{found.title} has no row to learn from: in the first one {rows.why}.",
             remedy=f"Fill in what is missing. Or: {CHOOSE_COLUMNS}",
         )
+    checked.keep(workspace, opened.train.path, [key for key, cls in checks().items() if cls.default], findings)
     return Report(
         title=found.title,
         mapping=opened.mapping,

@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from studio.catalog import key_of
-from studio.data import changes
+from studio.data import changed_nothing
 from studio.data.checks import Check, Finding, checks
 from studio.data.library import look, names, settle
 from studio.data.parquet import Row
