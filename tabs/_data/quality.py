@@ -13,7 +13,7 @@ from typing import Any
 import gradio as gr
 
 from studio.catalog import key_of
-from studio.data import changed_nothing
+from studio.data import changes, checked
 from studio.data.checks import Check, Finding, checks
 from studio.data.library import look, names, settle
 from studio.data.parquet import Row
@@ -145,9 +145,10 @@ def _check(page: Page, name: str, chosen: list[Check], other: str) -> Iterator[A
     mapping = settle(look(name, page.workspace)).mapping
     table = table_of(page, name)
     revision, total, began = table.revision, len(table.ids()), time.monotonic()
+    unsaved, against = edited(table), _held_out(page, name, other)
     hidden, stop = gr.Button(visible=False), gr.Button(visible=True)
     yield gr.skip(), meter(0, "Starting", 0), [], "", hidden, stop
-    asked = page.examiner.examine(table.path, edited(table), mapping, chosen, _held_out(page, name, other))
+    asked = page.examiner.examine(table.path, unsaved, mapping, chosen, against)
     with closing(asked) as replies:  # pyright: ignore[reportArgumentType]
         for reply in replies:
             if isinstance(reply, tuple):
@@ -162,6 +163,8 @@ def _check(page: Page, name: str, chosen: list[Check], other: str) -> Iterator[A
                     gr.skip(),
                 )
                 continue
+            if not unsaved:  # what is found of a draft is of rows that no run reads
+                checked.keep(page.workspace, table.path, map(key_of, chosen), reply, against[0] if against else None)
             findings = {finding.check: finding for finding in reply}
             report = Report(name, revision, mapping, {key_of(check): check for check in chosen}, findings)
             yield report, _summary(total, findings), _cards(table, findings), "", hidden, hidden
