@@ -14,6 +14,7 @@ from urllib.parse import quote
 from fastapi import APIRouter
 from fastapi.responses import FileResponse, PlainTextResponse, Response
 
+from studio import exporter
 from studio.workspace import Workspace, slug
 from tabs._shared import escaped
 
@@ -39,6 +40,17 @@ def link(path: Path, text: str) -> str:
     return f'<a class="download" href="/studio/download/{quote(path.name)}" download>{escaped(text)}</a>'
 
 
+def kept_link(path: Path, text: str) -> str:
+    """A link that downloads an export's file from where it lies."""
+    href = f"/studio/export/{_secret(path)}/{quote(path.name)}"
+    return f'<a class="download" href="{href}" download>{escaped(text)}</a>'
+
+
+def _secret(path: Path) -> str:
+    """What is asked for instead of the path: nobody can guess it."""
+    return hashlib.blake2b(str(path).encode(), key=_SECRET, digest_size=16).hexdigest()
+
+
 def router(workspace: Workspace) -> APIRouter:
     """The route the links lead to."""
     routes = APIRouter()
@@ -47,8 +59,20 @@ def router(workspace: Workspace) -> APIRouter:
     def download(name: str) -> Response:
         path = workspace.downloads / name
         if not _NAME.fullmatch(name) or not path.is_file():
-            return PlainTextResponse("This file is not there any more: make it again.", status_code=404)
+            return _gone()
         shown = re.sub(r"-[0-9a-f]{16}(?=\.)", "", name)
         return FileResponse(path, filename=shown, media_type="application/octet-stream")
 
+    @routes.get("/studio/export/{secret}/{name}")
+    def export(secret: str, name: str) -> Response:
+        paths = (each.path(workspace) for each in exporter.made(workspace))
+        found = next((each for each in paths if secrets.compare_digest(_secret(each), secret)), None)
+        if found is None or found.name != name:
+            return _gone()
+        return FileResponse(found, filename=name, media_type="application/octet-stream")
+
     return routes
+
+
+def _gone() -> Response:
+    return PlainTextResponse("This file is not there any more: make it again.", status_code=404)

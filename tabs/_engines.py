@@ -11,6 +11,7 @@ from studio.carder import Carder
 from studio.child import Child
 from studio.evaluator import Evaluator
 from studio.examiner import Examiner
+from studio.exporter import Exporter
 from studio.inspector import Inspector
 from studio.previewer import Previewer
 from studio.prompter import Prompter
@@ -41,6 +42,7 @@ class Engines:
     evaluator: Annotated[Evaluator, "evaluations"]
     bencher: Annotated[Bencher, "benchmark"]
     carder: Annotated[Carder, "card"]
+    exporter: Annotated[Exporter, "export"]
 
     def children(self) -> dict[str, Child]:
         """Their processes, by what they hold memory for."""

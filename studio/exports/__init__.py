@@ -41,6 +41,7 @@ class Export(Entry):
     """Base of all exports: settings, and how they turn a run into one file."""
 
     ending: ClassVar[str]  # of the file, such as '.zip'
+    loads: ClassVar[bool] = False  # takes a model's memory and time, which a training may need
 
     def check(self, source: Source) -> None:
         """Raise StudioError where it cannot be made of this run, with the reason. Imports no torch."""

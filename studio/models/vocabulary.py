@@ -39,17 +39,23 @@ def remembered(terms: Sequence[str]) -> dict[str, str]:
     return {FILE: json.dumps({"terms": list(terms)}, ensure_ascii=False, indent=1)} if terms else {}
 
 
-def restore(model: Any, tokenizer: Any, folder: Path) -> None:
-    """What `extend` did before the adapter in `folder` learnt; nothing where it did not. Raises ModelError."""
+def terms_of(folder: Path) -> list[str]:
+    """The terms that the adapter in `folder` learnt with. Raises ModelError."""
     if not (folder / FILE).is_file():
-        return
+        return []
     try:
         terms = json.loads((folder / FILE).read_text(encoding="utf-8"))["terms"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise _damaged() from error
     if not (isinstance(terms, list) and terms and all(isinstance(term, str) and term for term in terms)):
         raise _damaged()
-    extend(model, tokenizer, terms)
+    return terms
+
+
+def restore(model: Any, tokenizer: Any, folder: Path) -> None:
+    """What `extend` did before the adapter in `folder` learnt; nothing where it did not. Raises ModelError."""
+    if terms := terms_of(folder):
+        extend(model, tokenizer, terms)
 
 
 def _damaged() -> ModelError:
