@@ -15,12 +15,11 @@ from typing import Any
 import studio.data.checks
 from studio.catalog import Chosen, plain
 from studio.child import Child, Reply, Stopped, serve
+from studio.data.checked import LEAKAGE
 from studio.data.checks import Check, Finding, Hit, Row, examine
 from studio.data.edited import Edited, edited_rows, sendable
 from studio.data.templates import Mapping
 from studio.workspace import Workspace
-
-LEAKAGE = "leakage"  # the finding that compares with another data set; it is no check of one
 
 
 class Examiner:
