@@ -251,6 +251,15 @@ def merged(table: Table) -> Iterator[Any]:
         yield cells.slice(len(places) - behind)
 
 
+def unsaved(kept: Kept) -> int:
+    """How many changes no version holds yet, told without opening the data set."""
+    try:
+        state = json.loads((kept.folder / "draft" / "draft.json").read_text(encoding="utf-8"))
+        return int(state["head"]) if state["base"] == kept.current else 0
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
+
+
 class Desk:
     """What is open in this process: at most `most` drafts and as many tables that are only looked at."""
 
