@@ -10,20 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from studio.benchmarks.variants import BenchSettings
-from studio.config import DatasetSettings, OldDataSettings, RunConfig, VocabularySettings
-from studio.endpoint import WriterSettings
-from studio.evaluate import EvaluationSettings
-from studio.methods import methods
-from studio.objectives import objectives
-from studio.penalties import penalties
-from studio.prompt import Prompt
-from studio.prompts import strategies
-from studio.rewards import rewards
-from studio.settings import Facts, Settings, facts
-from studio.study import StudySettings
-from studio.trackers import TrackerSettings
-from studio.training.settings import TrainingSettings
+from studio.reference import Section, sections
+from studio.settings import Facts, facts
 
 TARGET = Path(__file__).parent / "settings.md"
 
@@ -37,45 +25,17 @@ def _lines() -> Iterator[str]:
     yield "# Settings"
     yield ""
     yield "Made by `python docs/make_settings.py` from the classes that declare them; a test keeps it true."
-    yield from _table("Top level", "", RunConfig)
-    yield from _table("dataset", "", DatasetSettings)
-    for kind, entries in (("objective", objectives()), ("method", methods())):
-        for key, cls in entries.items():
-            yield from _table(f"{kind}: {{name: {key}}}", f"**{cls.title}.** {cls.about}", cls)
-    yield from _table("training", "", TrainingSettings)
-    yield from _table("old", "", OldDataSettings)
-    for key, cls in penalties().items():
-        yield from _table(f"penalty: {{name: {key}}}", f"**{cls.title}.** {cls.about}", cls)
-    for key, cls in rewards().items():
-        yield from _table(f"rewards: {{{key}}}", f"**{cls.title}.** {cls.about}", cls)
-    yield from _table("vocabulary", "", VocabularySettings)
-    yield from _table("trackers", "", TrackerSettings)
-    yield from _table(
-        "prompts: top level", "Of a file for `finetune-studio prompts`; its data set as above.", StudySettings
-    )
-    yield from _table("prompt", "To begin with.", Prompt)
-    for key, cls in strategies().items():
-        yield from _table(f"strategy: {{name: {key}}}", f"**{cls.title}.** {cls.about}", cls)
-    yield from _table("writer", "", WriterSettings)
-    yield from _table(
-        "bench: top level",
-        "Of a file for `finetune-studio bench`. Each combination of its lists is measured.",
-        BenchSettings,
-    )
-    yield from _table(
-        "evaluation: top level",
-        "Of a file for `finetune-studio evaluate`; beside them `candidates`, `dataset` and `old`.",
-        EvaluationSettings,
-    )
+    for section in sections():
+        yield from _table(section)
 
 
-def _table(heading: str, about: str, cls: type[Settings]) -> Iterator[str]:
-    yield from ("", f"## {heading}", "")
-    if about:
-        yield from (about, "")
+def _table(section: Section) -> Iterator[str]:
+    yield from ("", f"## {section.heading}", "")
+    if section.about:
+        yield from (section.about, "")
     yield "| setting | default | values | what it does |"
     yield "|---|---|---|---|"
-    yield from (_row(fact) for fact in facts(cls))
+    yield from (_row(fact) for fact in facts(section.settings))
 
 
 def _row(fact: Facts) -> str:
