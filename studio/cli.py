@@ -45,6 +45,8 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
             return _prompts(options, workspace)
         if options.command in ("bench", "evaluate", "card"):
             return _judge(options, workspace)
+        if options.command == "import":
+            return _share(options, workspace)
         if options.command == "check":
             return check(options.file, workspace, as_json=as_json)
         if options.command == "doctor":
@@ -84,7 +86,7 @@ def _parser() -> argparse.ArgumentParser:
         help="spare the 0.4 GB of a process that waits for the next run; it then starts some seconds later",
     )
     _workspace_option(parser, default_root())
-    known = "{train,rehearse,prompts,worth,bench,evaluate,card,check,doctor,recipes}"
+    known = "{train,rehearse,prompts,worth,bench,evaluate,card,import,check,doctor,recipes}"
     commands = parser.add_subparsers(dest="command", metavar=known)
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -114,14 +116,17 @@ def _parser() -> argparse.ArgumentParser:
     about = commands.add_parser("card", help="say what a model is made of and what it costs")
     about.add_argument("what", metavar="MODEL|RUN", help="as a config names it, or a run's folder or its name")
     about.add_argument("--measure", action="store_true", help="its forward pass, too; nothing may train meanwhile")
+    taken = commands.add_parser("import", help="make a run of an adapter from elsewhere, or a model to choose")
+    taken.add_argument("what", metavar="PATH|NAME", help="a folder, a .zip, or the name of an adapter on the Hub")
+    taken.add_argument("--base", default="", metavar="MODEL", help="what the adapter sits on, if it does not say so")
     data = commands.add_parser("check", help="say how a data set reads and what is wrong with it")
     data.add_argument("file", metavar="FILE", help="a file, a folder of source code, or a data set's name")
     health = commands.add_parser("doctor", help="say what this machine can do")
     ready = commands.add_parser("recipes", help="list ready configs for usual tasks, or print one")
     ready.add_argument("recipe", nargs="?", metavar="NAME", help="printed as a config for 'train'")
-    for command in (trial, judged, speed, asked, about, data):
+    for command in (trial, judged, speed, asked, about, taken, data):
         command.add_argument("--json", action="store_true", help="print one JSON object")
-    for command in (run, trial, search, judged, speed, asked, about, data, health):
+    for command in (run, trial, search, judged, speed, asked, about, taken, data, health):
         _workspace_option(command, argparse.SUPPRESS)
     return parser
 
@@ -315,6 +320,14 @@ def _judge(options: argparse.Namespace, workspace: Workspace) -> int:
         cli_evaluate.evaluate(options.what, *to, resume=options.resume, as_json=as_json)
     else:
         cli_card.card(options.what, *to, measure=options.measure, as_json=as_json)
+    return 0
+
+
+def _share(options: argparse.Namespace, workspace: Workspace) -> int:
+    """Take in what comes from elsewhere."""
+    from studio import cli_share
+
+    cli_share.bring(options.what, workspace, _say, _told, base=options.base, as_json=options.json)
     return 0
 
 

@@ -172,6 +172,16 @@ class VocabularyExtended(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Imported(Event):
+    """The run was not trained here: its adapter was brought from elsewhere, and of how it learnt nothing is known."""
+
+    name: str  # what it was called
+    base_named: str  # what its own config calls its base; "" where it does not
+    checked: list[str]  # what was looked at, a sentence each
+    notes: list[str]  # what a person should know of it
+
+
+@dataclass(frozen=True, kw_only=True)
 class Note(Event):
     """Something the person should know; training goes on."""
 

@@ -65,6 +65,7 @@ class State:
     labels: events.LabelsScored | None = None
     preferences: events.PreferencesScored | None = None
     vocabulary: events.VocabularyExtended | None = None
+    imported: events.Imported | None = None  # None: trained here
     first_eval: dict[str, float] | None = None  # at step 0; None where that was not scored
     last_eval: dict[str, float] | None = None
     marks: list[tuple[int, str]] = field(default_factory=list)  # steps at which something happened, and what
@@ -201,6 +202,8 @@ class _View:
                 state.preferences = event
             case events.VocabularyExtended():
                 state.vocabulary = event
+            case events.Imported():
+                state.imported = event
             case events.Saved():
                 state.saved = event
             case events.Note():
@@ -276,7 +279,7 @@ def _title(config: dict[str, Any], workspace: Workspace) -> str:
     model = str(config.get("model", ""))
     data = title_of(str(config.get("dataset", {}).get("source", "")), workspace)
     label = str(config.get("label", ""))
-    return " · ".join([known.title if known else method, model, data, *filter(None, [label])])
+    return " · ".join([known.title if known else method, *filter(None, [model, data, label])])
 
 
 def _active_status(state: State) -> str:

@@ -82,6 +82,7 @@ class Workspace:
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
         self.cache = self.root / "cache"  # what can be made again: files as Parquet
+        self.imports = self.root / "imports"  # what is being brought in, until it is whole and renamed
         self.exports = self.root / "exports"  # what left the studio of runs, a file each
         self.tokens = self.cache / "tokens"  # tokenised rows
         self.trackers = self.root / "trackers"  # what they write

@@ -12,6 +12,7 @@ from studio.child import Child
 from studio.evaluator import Evaluator
 from studio.examiner import Examiner
 from studio.exporter import Exporter
+from studio.importer import Importer
 from studio.inspector import Inspector
 from studio.previewer import Previewer
 from studio.prompter import Prompter
@@ -43,6 +44,7 @@ class Engines:
     bencher: Annotated[Bencher, "benchmark"]
     carder: Annotated[Carder, "card"]
     exporter: Annotated[Exporter, "export"]
+    importer: Annotated[Importer, "import"]
 
     def children(self) -> dict[str, Child]:
         """Their processes, by what they hold memory for."""

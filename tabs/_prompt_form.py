@@ -111,7 +111,7 @@ class Form:
 def _choices(page: Page) -> list[tuple[str, str]]:
     """Models as they are, then each run's tuned model and the one it began with, newest first."""
     states = _voices.writing(page)
-    return [*_voices.model_choices(states), *_voices.learnt_choices(states, before=True)]
+    return [*_voices.model_choices(page, states), *_voices.learnt_choices(states, before=True)]
 
 
 def _opened(page: Page, who: str | None, source: str | None) -> Opened:

@@ -21,7 +21,7 @@ from studio.data.draft import Desk
 from studio.data.library import names, open_source
 from studio.errors import StudioError
 from studio.jobs import Jobs
-from studio.models.catalog import SUGGESTIONS, fits, free_memory
+from studio.models.catalog import SUGGESTIONS, fits, free_memory, imported
 from studio.searcher import Searches
 from studio.store import State, Store
 from studio.workspace import Workspace
@@ -138,12 +138,15 @@ def _changed(config: RunConfig, workspace: Workspace) -> str:
     return ""
 
 
-def model_choices() -> list[tuple[str, str]]:
-    """The suggested models as dropdown choices, with their size, licence and whether they fit here."""
+def model_choices(workspace: Workspace | None = None) -> list[tuple[str, str]]:
+    """The suggested models as dropdown choices, with their size, licence and whether they fit here.
+
+    Those that were imported into a workspace, too.
+    """
     free = free_memory()
     return [
         (f"{each.title} · {each.parameters / 1e6:,.0f} M · {each.licence} · {fits(each.parameters, free)}", each.model)
-        for each in SUGGESTIONS
+        for each in (*SUGGESTIONS, *(imported(workspace.models) if workspace else ()))
     ]
 
 

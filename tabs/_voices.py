@@ -10,7 +10,7 @@ from studio.binder import Binder
 from studio.data import collection
 from studio.data.library import open_source
 from studio.errors import ConfigError
-from studio.models.catalog import SUGGESTIONS, fits, free_memory
+from studio.models.catalog import SUGGESTIONS, fits, free_memory, imported
 from studio.settings import setting
 from studio.store import State
 from studio.writer import Voice
@@ -46,7 +46,7 @@ def writing(page: Page) -> list[State]:
 def voice_choices(page: Page) -> list[tuple[str, str]]:
     """What runs learnt whose model writes, newest first, then the models that they can begin with."""
     states = writing(page)
-    return [*learnt_choices(states, before=False), *model_choices(states)]
+    return [*learnt_choices(states, before=False), *model_choices(page, states)]
 
 
 def learnt_choices(states: list[State], *, before: bool) -> list[tuple[str, str]]:
@@ -59,12 +59,10 @@ def learnt_choices(states: list[State], *, before: bool) -> list[tuple[str, str]
     return choices
 
 
-def model_choices(states: list[State]) -> list[tuple[str, str]]:
-    """Models as they are: those that the studio names, and what these runs began with."""
-    free = free_memory()
-    known = {
-        each.model: f"{each.title}, as it is · {fits(each.parameters, free)}" for each in SUGGESTIONS if each.writes
-    }
+def model_choices(page: Page, states: list[State]) -> list[tuple[str, str]]:
+    """Models as they are: those that the studio names, imported ones, and what these runs began with."""
+    free, there = free_memory(), (*SUGGESTIONS, *imported(page.workspace.models))
+    known = {each.model: f"{each.title}, as it is · {fits(each.parameters, free)}" for each in there if each.writes}
     known |= {base: f"{base}, as it is" for base in map(_base, states) if base not in known}
     return [(label, key_of(model=model)) for model, label in known.items()]
 
@@ -108,7 +106,8 @@ def name_of(page: Page, voice: Voice) -> str:
     """As people call it. Raises RunError where a run is gone."""
     if voice.run:
         return page.store.state(voice.run).title
-    return next((each.title for each in SUGGESTIONS if each.model == voice.model), voice.model)
+    there = (*SUGGESTIONS, *imported(page.workspace.models))
+    return next((each.title for each in there if each.model == voice.model), voice.model)
 
 
 def told_apart(page: Page, voices: list[Voice]) -> list[tuple[Voice, str]]:

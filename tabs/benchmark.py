@@ -160,7 +160,7 @@ def _picked(event: gr.EventData) -> Any:
 def _models(page: Page) -> list[tuple[str, str]]:
     """Models as they are, then each run's, newest first, with its adapter beside the base and merged into it."""
     states = _voices.writing(page)
-    plain = [(label, key.removeprefix(_voices.MODEL)) for label, key in _voices.model_choices(states)]
+    plain = [(label, key.removeprefix(_voices.MODEL)) for label, key in _voices.model_choices(page, states)]
     tuned = [
         (f"{label} · {words}", prefix + run)
         for state, (label, run) in zip(states, run_choices(states), strict=True)

@@ -99,9 +99,10 @@ def build(page: Page, tab: gr.Tab) -> None:
         return _plan(page, form, raw)
 
     arrive = functools.partial(_arrive, page)
-    tab.select(arrive, [page.source, form.source, chooser], [form.source, chooser, shown], **QUIET).then(
-        plan, fields, [verdict, start], **QUIET
+    arrived = tab.select(
+        arrive, [page.source, form.source, chooser], [form.source, chooser, shown, form.model], **QUIET
     )
+    arrived.then(plan, fields, [verdict, start], **QUIET)
     changes = [component.change for component in fields]  # pyright: ignore[reportAttributeAccessIssue]
     gr.on(changes, plan, fields, [verdict, start], **QUIET, trigger_mode="always_last")
     start.click(said(begin), fields, [chooser, shown, told, new], **PRIVATE)
@@ -121,7 +122,8 @@ def _arrive(page: Page, wanted: str, source: str | None, comparison: str | None)
     keys, ids = [key for _, key in sources], [key for _, key in known]
     source = next((each for each in (source, wanted) if each in keys), "customer_messages")
     comparison = comparison if comparison in ids else (ids[0] if ids else None)
-    return gr.Dropdown(sources, value=source), gr.Dropdown(known, value=comparison), comparison or ""
+    models = gr.Dropdown(model_choices(page.workspace))
+    return gr.Dropdown(sources, value=source), gr.Dropdown(known, value=comparison), comparison or "", models
 
 
 def _plan(page: Page, form: Form, raw: Sequence[Any]) -> Any:

@@ -136,7 +136,7 @@ def _group() -> Group:
 def _choices(page: Page) -> list[tuple[str, str]]:
     """What runs learnt, newest first, and what they began with; then models as they are."""
     states = [state for state in page.store.states() if state.saved and (state.writes or _names_labels(state))]
-    return [*_voices.learnt_choices(states, before=True), *_voices.model_choices(_voices.writing(page))]
+    return [*_voices.learnt_choices(states, before=True), *_voices.model_choices(page, _voices.writing(page))]
 
 
 def _names_labels(state: State) -> bool:

@@ -15,9 +15,10 @@ from studio.child import Progress
 from studio.config import RunConfig
 from studio.data.library import title_of
 from studio.errors import StudioError
-from studio.models.catalog import SUGGESTIONS
+from studio.models.catalog import SUGGESTIONS, imported
 from studio.previewer import Asked, Draws
 from studio.rewards import Answered, rewards
+from studio.workspace import Workspace
 from tabs._form import Choices, Group
 from tabs._live import panel, script
 from tabs._shared import (
@@ -136,9 +137,11 @@ def _draw_own() -> tuple[list[Any], gr.HTML]:
     return [score, prompt, answer, right], scored
 
 
-def _models() -> list[tuple[str, str]]:
-    writes = {each.model for each in SUGGESTIONS if each.writes}
-    return [choice for choice in model_choices() if choice[1] in writes]
+def _models(workspace: Workspace | None = None) -> list[tuple[str, str]]:
+    reads = {
+        each.model for each in (*SUGGESTIONS, *(imported(workspace.models) if workspace else ())) if not each.writes
+    }
+    return [choice for choice in model_choices(workspace) if choice[1] not in reads]
 
 
 def _arrive(page: Page, who: str, source: str | None, wanted: str, shown: str) -> Any:
@@ -156,7 +159,7 @@ def _arrive(page: Page, who: str, source: str | None, wanted: str, shown: str) -
         if found.id != shown:  # later as a person left it
             running["open"] = found.active
     return (
-        gr.Dropdown([*_models(), *runs], value=who),
+        gr.Dropdown([*_models(page.workspace), *runs], value=who),
         gr.Dropdown(sources, value=source),
         running,
         found.id if found else "",

@@ -117,7 +117,7 @@ def _draw_form(page: Page) -> Asked:
             layers.render()
 
     model = gr.Dropdown(
-        model_choices(),
+        model_choices(page.workspace),
         value="starter",
         allow_custom_value=True,
         label="Model",
@@ -202,7 +202,8 @@ def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
         choices = source_choices(page.workspace)
         known = [value for _, value in choices]
         chosen = next((each for each in (wanted, current) if each in known), known[0])
-        return gr.Dropdown(choices, value=chosen), "", gr.Dropdown(_old_choices(page.workspace))
+        models = gr.Dropdown(model_choices(page.workspace))
+        return gr.Dropdown(choices, value=chosen), "", gr.Dropdown(_old_choices(page.workspace)), models
 
     offer = told.rehearsal
     fields, source = [told.applied, offer.outcome, *asked.fields], asked.source
@@ -211,7 +212,7 @@ def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
     planned += [offer.told, offer.take, offer.undo]
     gr.on([asked.model.change, source.change], plan, fields, planned, **QUIET, trigger_mode="always_last")
     asked.form.on_change(plan, fields, planned)
-    arrived = tab.select(arrive, [page.source, source], [source, page.source, asked.old], **QUIET)
+    arrived = tab.select(arrive, [page.source, source], [source, page.source, asked.old, asked.model], **QUIET)
     arrived.then(plan, fields, planned, **QUIET)
 
 

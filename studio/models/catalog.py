@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -22,6 +23,7 @@ from studio.models.tiny import tiny_shapes
 
 __all__ = [
     "BUNDLED",
+    "IMPORTED",
     "SUGGESTIONS",
     "Located",
     "Suggestion",
@@ -31,6 +33,7 @@ __all__ = [
     "folder_of",
     "free_memory",
     "hub_reachable",
+    "imported",
     "is_here",
     "locate",
     "structure_of",
@@ -42,6 +45,7 @@ _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(f"{_PART}/{_PART}")
 _WANTED = (".safetensors", ".json", ".txt", ".jinja", "tokenizer.model")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+IMPORTED = "imported.json"  # in the folder of a model that a person brought: what it is called
 
 
 @dataclass(frozen=True)
@@ -175,6 +179,17 @@ def folder_of(model: str, models_folder: Path) -> Path | None:
         return HuggingFaceHub().cached(model)
     except ModelError:
         return None
+
+
+def imported(models_folder: Path) -> list[Suggestion]:
+    """The models that people brought, by name."""
+    found = []
+    for about in models_folder.glob(f"*/{IMPORTED}"):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            values = json.loads(about.read_text(encoding="utf-8"))
+            title, parameters, writes = str(values["title"]), int(values["parameters"]), bool(values["writes"])
+            found.append(Suggestion(str(about.parent), title, parameters, "imported", 0, False, "", writes))
+    return sorted(found, key=lambda each: each.title)
 
 
 def hub_reachable() -> bool:
