@@ -73,7 +73,7 @@ def build(
         _meters.header()
         # Not inside the strip, which counts its children.
         begin = {"run": "", "source": "", "wanted": None, "base": None, "overlay": [], "prompt": None, "judged": None}
-        states: dict[str, Any] = {name: gr.State(value) for name, value in begin.items()}
+        states: dict[str, Any] = {name: gr.State(value) for name, value in (*begin.items(), ("looked", ""))}
         with gr.Tabs(elem_id="tabs") as strip:
             page = Page(
                 workspace=workspace,

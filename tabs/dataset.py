@@ -67,7 +67,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     chooser.change(lambda name: name, chooser, chosen, **HEARD)
     chosen.change(on(_show), chooser, head, **QUIET)
     changed.change(on(_show), chooser, head, **QUIET)
-    tab.select(on(_arrive), [chooser, changed], [chooser, changed], **HEARD)
+    tab.select(on(_arrive), [chooser, changed, page.looked], [chooser, changed, page.looked], **HEARD)
     # Others bring data too; the list is looked up when it is opened, and never while something else fills it.
     chooser.focus(lambda: gr.Dropdown(_choices(page)), None, chooser, **QUIET)
     upload.upload(on(_bring), upload, chooser, **PRIVATE)
@@ -81,12 +81,15 @@ def _on(page: Page, handler: Any) -> Any:
     return said(functools.partial(handler, page))
 
 
-def _arrive(page: Page, name: str | None, changed: int) -> Any:
-    """Show the data set as it is by now: another tab or browser may have changed it."""
+def _arrive(page: Page, name: str | None, changed: int, looked: str) -> Any:
+    """Show the data set as it is by now, or the one that another tab sends to: somebody may have changed it."""
     choices = _choices(page)
-    if name in [value for _, value in choices]:
-        return gr.Dropdown(choices), changed + 1
-    return gr.Dropdown(choices, value=FIRST, interactive=True), gr.skip()
+    known = [value for _, value in choices]
+    if looked in known and looked != name:
+        return gr.Dropdown(choices, value=looked, interactive=True), gr.skip(), ""
+    if name in known:
+        return gr.Dropdown(choices), changed + 1, ""
+    return gr.Dropdown(choices, value=FIRST, interactive=True), gr.skip(), ""
 
 
 def _show(page: Page, name: str) -> Any:
