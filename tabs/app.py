@@ -72,8 +72,9 @@ def build(
         demo.queue(default_concurrency_limit=20)
         _meters.header()
         # Not inside the strip, which counts its children.
-        begin = {"run": "", "source": "", "wanted": None, "base": None, "overlay": [], "prompt": None, "judged": None}
-        states: dict[str, Any] = {name: gr.State(value) for name, value in (*begin.items(), ("looked", ""))}
+        empty = ("run", "source", "looked")
+        begin = {**dict.fromkeys(empty, ""), "wanted": None, "base": None, "overlay": [], "prompt": None, "judged": None}
+        states: dict[str, Any] = {name: gr.State(value) for name, value in begin.items()}
         with gr.Tabs(elem_id="tabs") as strip:
             page = Page(
                 workspace=workspace,
