@@ -87,6 +87,26 @@ class ModelReady(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Made(Event):
+    """What the run is made of beside its config: with the same of both it gives the same again.
+
+    Whoever goes on with the run tells it anew.
+    """
+
+    rows: str  # content hash of all rows as they were read, however they were divided
+    held_out: str  # of the rows held out; "": there are none
+    studio: str  # its version, as are the next
+    python: str
+    packages: dict[str, str]  # those that training computes with, as far as they are installed
+    system: str
+    processor: str
+    gpu: str  # its name; "": none
+    threads: int  # that the processor computes with
+    products: str  # number format of matrix products; "": the weights' own
+    padded: str  # why rows are padded; "": they lie side by side
+
+
+@dataclass(frozen=True, kw_only=True)
 class Ready(Event):
     """The first step can begin."""
 

@@ -14,6 +14,7 @@ from studio.catalog import key_of
 from studio.checkpoints import Checkpoint, found, newest
 from studio.distributed import rank, ranks
 from studio.errors import Diverged, RewardError, explain, ran_out_of_memory
+from studio.made import gather
 from studio.events import Continued, Note, Ready, Saved, Shrunk, StepDone
 from studio.models.machine import peak_memory
 from studio.preparation import Preparation, Rest, StopAsked
@@ -62,6 +63,7 @@ class Job(Preparation):
         trainer.asked = listener.asked
         if trainer.route.reason:
             self.events.append(Note(text=f"Rows are padded to the longest of their batch: {trainer.route.reason}."))
+        self._tell_made(loaded.placement, trainer.route.reason)
         self._heed()
         self._tell_ready()
         checkpoint = self._last_whole()
@@ -252,6 +254,10 @@ class Job(Preparation):
             self.events.append(Note(text=f"The weights of step {best.step:,} are saved: {loss}."))
 
     # -- telling -----------------------------------------------------------------------------------
+
+    def _tell_made(self, place: Any, padded: str) -> None:
+        products = str(self._products(place)[0] or "").removeprefix("torch.")
+        self.events.append(gather(*self._read, products=products, padded=padded))
 
     def _tell_ready(self) -> None:
         self._lap("trainer")

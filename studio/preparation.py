@@ -38,6 +38,7 @@ class Preparation:
         self._terms: list[str] = []  # that became tokens of their own
         self._kept = Kept(workspace.tokens)
         self._fingerprint = ""  # of the training rows
+        self._read = ("", "")  # content hashes of all rows as they were read, and of those held out
         self._last_progress = 0.0
         self._last_lap = 0.0
         self._seconds: dict[str, float] = {}  # what took how long before the first step
@@ -66,6 +67,7 @@ class Preparation:
         opened = open_source(chosen.source, self.workspace, chosen.mapping(), chosen.version)
         shares = (chosen.validation_share, chosen.test_share)
         sides = divided(opened, shares, self.config.seed, chosen.split, chosen.split_column)
+        self._read = sides.read.fingerprint, sides.validation.fingerprint if sides.validation else ""
         self._keep_held_out(sides.validation, opened.mapping)
         for row in sides.train.set_aside[:5]:
             self.events.append(Note(text=f"Line {row.line} of {opened.title} was left out: {row.reason}"))

@@ -21,6 +21,7 @@ import psutil
 from studio import events
 from studio.data.library import title_of
 from studio.errors import RunError
+from studio.made import changes
 from studio.methods import methods
 from studio.objectives import Objective, objectives
 from studio.processes import Identity
@@ -59,6 +60,7 @@ class State:
     data: events.DataReady | None = None
     model: events.ModelReady | None = None
     ready: events.Ready | None = None
+    made: events.Made | None = None  # as whoever went on with it last told it
     saved: events.Saved | None = None
     samples: list[events.Sampled] = field(default_factory=list)  # answers amid training
     answers: events.AnswersScored | None = None
@@ -177,6 +179,10 @@ class _View:
                 state.data = event
             case events.ModelReady():
                 state.model = event
+            case events.Made():
+                if state.made and (other := changes(state.made, event)):
+                    state.notes.append(f"Went on with other than before: {', '.join(other)}.")
+                state.made = event
             case events.Ready():
                 state.ready = event
             case events.StepDone():

@@ -10,12 +10,11 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from itertools import product
-from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field
 
-from studio.models.machine import gpus, host_memory, torch_has_cuda
+from studio.models.machine import gpus, host_memory, processor, torch_has_cuda
 from studio.settings import Settings, setting
 
 Precision = Literal["float32", "bfloat16", "float16", "int8", "nf4", "gguf"]
@@ -190,21 +189,13 @@ def this_machine() -> Machine:
     compilers = any(map(shutil.which, ("g++", "clang++", "c++", "cl")))
     return Machine(
         name=platform.node(),
-        processor=_processor(),
+        processor=processor(),
         cores=os.cpu_count() or 1,
         memory=round(host_memory().total / 1e9, 1),
         gpu=gpu,
         versions={"python": platform.python_version()} | {each: told for each in _PACKAGES if (told := _version(each))},
         compiles=bool(gpu or compilers) and all(map(find_spec, needed)),
     )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def _version(package: str) -> str:

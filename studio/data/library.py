@@ -263,6 +263,7 @@ class Sides:
     """Which rows are learnt, scored on while training, and left for a last score."""
 
     train: Dataset
+    read: Dataset  # all rows that were divided
     validation: Dataset | None
     test: Dataset | None
 
@@ -282,7 +283,7 @@ def divided(opened: Opened, shares: tuple[float, float], seed: int, how: How = "
     def side(indices: list[int]) -> Dataset | None:
         return replace(whole, rows=[whole.rows[i] for i in indices], set_aside=[]) if indices else None
 
-    return Sides(replace(whole, rows=[whole.rows[i] for i in train]), own or side(validation), side(test))
+    return Sides(whole, replace(whole, rows=[whole.rows[i] for i in train]), own or side(validation), side(test))
 
 
 def _existing(source: str) -> Path:

@@ -34,6 +34,15 @@ def cpu_has_bfloat16() -> bool:
     return bool(_BF16_FLAGS & set(flags.split()))
 
 
+def processor() -> str:
+    """What the CPU is called."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 @cache
 def torch_has_cuda() -> bool:
     """Whether the installed torch is a build that computes on NVIDIA GPUs; PyPI's for Windows, for one, is not."""
