@@ -2,6 +2,7 @@
 
 import os
 
+from studio.workshop import Entrance
 from studio.workspace import Workspace, default_root
 from tabs.app import serve
 
@@ -11,4 +12,5 @@ if __name__ == "__main__":
         host=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"),  # noqa: S104 - the Space's proxy stands in front
         port=int(os.environ.get("GRADIO_SERVER_PORT", "7860")),
         open_browser=False,
+        entrance=Entrance(guarded=True),  # who may see the Space is said in its settings
     )

@@ -14,16 +14,18 @@ import subprocess
 import sys
 import threading
 import time
-import traceback
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 from studio.errors import DatasetError, ModelError, StudioError, explain
-from studio.launch import worker_environment
+from studio.launch import HUB, worker_environment
+from studio.redaction import print_fault
+from studio.seats import seat, shared
 
 IDLE_SECONDS = 900.0  # after which a child gives its memory back
+SHARED_SECONDS = 20.0  # the same, where others wait for that memory
 _EVERY = 0.3  # seconds between two words on how far the same thing is
 
 _CLOSED = ("This was ended to free its memory.", "Ask again; what it takes is then loaded anew.")
@@ -49,9 +51,12 @@ Part = Progress | dict[str, Any]  # of an answer: how far it is, or what came of
 class Child:
     """The parent's side. One request at a time; the process starts at the first one, and again if it ended."""
 
-    def __init__(self, module: str, log: Path, problem: str, remedy: str) -> None:
-        """`problem` and `remedy` are what a person reads when the process dies during a request."""
-        self._module, self._log, self._death = module, log, (problem, remedy)
+    def __init__(self, module: str, log: Path, problem: str, remedy: str, keys: Sequence[str] = HUB) -> None:
+        """`problem` and `remedy` are what a person reads when the process dies during a request.
+
+        `keys` are those of `worker_environment`; most may have to fetch the model that they are asked about.
+        """
+        self._module, self._log, self._death, self._keys = module, log, (problem, remedy), keys
         self._turn = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._asked = 0
@@ -72,7 +77,7 @@ class Child:
 
         With `seconds`, a process that is longer about its answer is ended: TimeoutError.
         """
-        with self._turn:
+        with self._turn, seat():
             self._asked += 1
             late = threading.Event()
             process = None
@@ -124,7 +129,7 @@ class Child:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                env=worker_environment(),
+                env=worker_environment(keys=self._keys),
                 start_new_session=True,
             )
         return self._process
@@ -198,12 +203,14 @@ def teller(reply: Reply, stop: Callable[[], bool]) -> Tell:
 Answer = Callable[[dict[str, Any], Reply, Callable[[], bool]], None]  # (request, reply, whether to stop)
 
 
-def serve(answer: Answer, idle_seconds: float = IDLE_SECONDS) -> None:
+def serve(answer: Answer, idle_seconds: float | None = None) -> None:
     """Answer until the parent is gone, or nobody has asked for that long."""
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print must not be taken for a reply
     inbox = _Inbox()
     threading.Thread(target=inbox.listen, daemon=True).start()
+    if idle_seconds is None:
+        idle_seconds = SHARED_SECONDS if shared() else IDLE_SECONDS
     while (request := inbox.next(idle_seconds)) is not None:
         asked = request["id"]
         reply = _replier(replies, asked)
@@ -212,7 +219,7 @@ def serve(answer: Answer, idle_seconds: float = IDLE_SECONDS) -> None:
                 answer(request, reply, lambda asked=asked: inbox.stopped(asked))
             reply(ended=True)
         except BaseException as error:
-            traceback.print_exc()
+            print_fault()
             said = explain(error)
             reply(error=[type(said).__name__, said.problem, said.remedy])
 

@@ -21,10 +21,13 @@ from studio import __version__, events
 from studio.cloud import DEVICE, Cloud
 from studio.config import read_config
 from studio.errors import DatasetError, StudioError, explain
+from studio.exports import exports
 from studio.jobs import create_run, unfinished, unleash
-from studio.launch import worker_environment, worker_module
+from studio.launch import keys_for, worker_environment, worker_module
 from studio.models import machine
+from studio.settings import facts
 from studio.store import Store
+from studio.workshop import Limits, Workshop
 from studio.workspace import RunFolder, Workspace, default_root
 
 Serve = Callable[[argparse.Namespace, Workspace], None]
@@ -45,12 +48,14 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
             return _prompts(options, workspace)
         if options.command in ("bench", "evaluate", "card"):
             return _judge(options, workspace)
-        if options.command == "import":
+        if options.command in ("export", "import"):
             return _share(options, workspace)
         if options.command == "check":
             return check(options.file, workspace, as_json=as_json)
         if options.command == "doctor":
             return doctor(workspace)
+        if options.command == "reset-workshop":
+            return reset_workshop(workspace)
         if options.command == "recipes":
             return _recipes(options.recipe)
         serve(options, workspace)
@@ -85,8 +90,15 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="spare the 0.4 GB of a process that waits for the next run; it then starts some seconds later",
     )
+    parser.add_argument(
+        "--auth", metavar="NAME", help="let in only who knows this name and a word that is asked for now"
+    )
+    parser.add_argument("--workshop", action="store_true", help="a studio of its own for each of many people")
+    parser.add_argument(
+        "--limit", action="append", default=[], metavar="NAME=VALUE", help=f"of a workshop's people: {_limits()}"
+    )
     _workspace_option(parser, default_root())
-    known = "{train,rehearse,prompts,worth,bench,evaluate,card,import,check,doctor,recipes}"
+    known = "{train,rehearse,prompts,worth,bench,evaluate,card,export,import,check,doctor,recipes,reset-workshop}"
     commands = parser.add_subparsers(dest="command", metavar=known)
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -116,19 +128,37 @@ def _parser() -> argparse.ArgumentParser:
     about = commands.add_parser("card", help="say what a model is made of and what it costs")
     about.add_argument("what", metavar="MODEL|RUN", help="as a config names it, or a run's folder or its name")
     about.add_argument("--measure", action="store_true", help="its forward pass, too; nothing may train meanwhile")
+    leaving = commands.add_parser("export", help="make what a run learnt into one file for others")
+    leaving.add_argument("run", metavar="RUN", help="a run's folder or its name")
+    leaving.add_argument("form", metavar="FORM", help=f"one of: {', '.join(exports())}")
+    leaving.add_argument("--to", type=Path, metavar="FILE", help="move it there (default: it stays in the workspace)")
+    leaving.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of that form")
     taken = commands.add_parser("import", help="make a run of an adapter from elsewhere, or a model to choose")
     taken.add_argument("what", metavar="PATH|NAME", help="a folder, a .zip, or the name of an adapter on the Hub")
     taken.add_argument("--base", default="", metavar="MODEL", help="what the adapter sits on, if it does not say so")
+    sent = commands.add_parser("publish", help="push what a run learnt to the Hugging Face Hub, private unless told")
+    sent.add_argument("run", metavar="RUN", help="a run's folder or its name")
+    sent.add_argument("repo", metavar="REPO", help="owner/name, or a name alone for your own account")
+    sent.add_argument("--form", default="adapter", metavar="FORM", help="adapter, merged or gguf (default: adapter)")
+    sent.add_argument("--public", action="store_true", help="let everybody see it")
+    sent.add_argument("--update", action="store_true", help="add to the repository where it is there already")
+    sent.add_argument("--yes", action="store_true", help="do not ask before the files that are shown are sent")
     data = commands.add_parser("check", help="say how a data set reads and what is wrong with it")
     data.add_argument("file", metavar="FILE", help="a file, a folder of source code, or a data set's name")
     health = commands.add_parser("doctor", help="say what this machine can do")
     ready = commands.add_parser("recipes", help="list ready configs for usual tasks, or print one")
     ready.add_argument("recipe", nargs="?", metavar="NAME", help="printed as a config for 'train'")
-    for command in (trial, judged, speed, asked, about, taken, data):
+    anew = commands.add_parser("reset-workshop", help="let a workshop begin anew: everybody's work is moved aside")
+    for command in (trial, judged, speed, asked, about, leaving, taken, data):
         command.add_argument("--json", action="store_true", help="print one JSON object")
-    for command in (run, trial, search, judged, speed, asked, about, taken, data, health):
+    for command in (run, trial, search, judged, speed, asked, about, leaving, taken, data, health, anew):
         _workspace_option(command, argparse.SUPPRESS)
     return parser
+
+
+def _limits() -> str:
+    told = (f"{each.name} ({each.default:g})" for each in facts(Limits))
+    return ", ".join(told)
 
 
 def _workspace_option(parser: argparse.ArgumentParser, default: object) -> None:
@@ -159,7 +189,7 @@ def train(config_path: Path, workspace: Workspace, *, resume: bool = False, clou
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=worker_environment(",".join(devices)),
+        env=worker_environment(",".join(devices), keys_for(folder)),
         start_new_session=True,
     )
     _stop_on_interrupt(folder)
@@ -324,9 +354,13 @@ def _judge(options: argparse.Namespace, workspace: Workspace) -> int:
 
 
 def _share(options: argparse.Namespace, workspace: Workspace) -> int:
-    """Take in what comes from elsewhere."""
-    from studio import cli_share
+    """Let out what a run learnt, or take in what comes from elsewhere."""
+    from studio import cli_export, cli_share
 
+    if options.command == "export":
+        about: dict[str, Any] = {"to": options.to, "settings": options.set, "as_json": options.json}
+        cli_export.export(options.run, options.form, workspace, _say, _told, **about)
+        return 0
     cli_share.bring(options.what, workspace, _say, _told, base=options.base, as_json=options.json)
     return 0
 
@@ -379,6 +413,13 @@ def _told() -> Iterator[Callable[[str], None]]:
         yield lambda text: print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
     finally:
         print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+
+
+def reset_workshop(workspace: Workspace) -> int:
+    """Move everybody and their work aside, and say where to."""
+    aside = Workshop(workspace).reset()
+    print(f"Everything is in {aside}; delete that folder when nobody wants it." if aside else "There is no workshop.")
+    return 0
 
 
 def doctor(workspace: Workspace) -> int:

@@ -32,7 +32,9 @@ from studio.models import machine
 from studio.preflight import check
 from studio.processes import memory_kills
 from studio.store import RESTING, State, Store
+from studio.turns import Turns
 from studio.watchdog import Watchdog
+from studio.workshop import Limits, check_limits, limits_of, too_much
 from studio.workspace import RunFolder, Workspace
 
 POLL_SECONDS = 0.1
@@ -111,21 +113,15 @@ class Jobs:
         self._watched = 0.0  # when
         self._devices = list(devices) if devices is not None else machine.devices()
         self._active: dict[str, str] = {}  # run → the devices it has
+        self._turns = Turns.of(workspace)
+        self._limits = limits_of(workspace)
         self._close = threading.Event()
         self._thread = threading.Thread(target=self._loop, name="jobs", daemon=True)
-        self._owner = filelock.FileLock(str(workspace.server_lock))
+        self._owner: filelock.BaseFileLock | None = None
 
     def claim(self) -> None:
         """Take over the workspace. Raises RunError where another studio has it."""
-        if self._owner.is_locked:
-            return
-        try:
-            self._owner.acquire(timeout=0)
-        except filelock.Timeout:
-            raise RunError(
-                f"Another studio already works in {self.workspace.root}.",
-                remedy="Use that one, close it, or choose another folder with --workspace.",
-            ) from None
+        self._owner = self._owner or self.workspace.claim()
 
     def start(self) -> None:
         """`claim` the workspace, find what runs and what waits in it, and go on."""
@@ -146,10 +142,12 @@ class Jobs:
                     worker.process.wait(timeout=5)
         if self._warm:
             self._warm.dismiss()
-        self._owner.release()
+        if self._owner:
+            self._owner.release()
 
     def submit(self, config: RunConfig) -> str:
         """Queue a run; its id. Raises StudioError before anything is made."""
+        check_limits(self.workspace, config)
         folder = create_run(self.workspace, config)
         folder.events.append(Queued())
         folder.events.close()
@@ -187,6 +185,7 @@ class Jobs:
             if state.status not in RESTING:
                 raise RunError("This run is done.", remedy="Copy it, with more epochs, to train further.")
             check(RunConfig.parse(state.config), self.workspace, here=not folder.cloud.exists())
+            check_limits(self.workspace)
             unleash(folder)
             folder.events.append(Queued())
             folder.events.close()
@@ -273,6 +272,8 @@ class Jobs:
                 with self._lock:
                     self._reap()
                     self._watch()
+                    if self._turns:
+                        self._turns.tell(bool(self._waiting), self._held())
                     if self._waiting and (devices := self._free(self._waiting[0])):
                         self._launch_next(devices)
                     elif not self._active and self.keep_warm and time.monotonic() > self._warmed + pause:
@@ -293,23 +294,41 @@ class Jobs:
         folder = RunFolder(self.workspace.runs / run_id)
         if folder.cloud.exists():
             return "" if run_id in self._active else DEVICE  # let go on before its last follower has left
-        held = {device for devices in self._active.values() for device in devices.split(",")}
+        if self._turns and self._turns.ahead():
+            return ""
+        held = {*self._held(), *(self._turns.held() if self._turns else ())}
         free = [device for device in self._devices if device not in held]
         # On a CPU all of its processes share the one device.
         needed = min(wanted(folder), len(self._devices))
         return ",".join(free[:needed]) if len(free) >= needed else ""
+
+    def _held(self) -> list[str]:
+        """The devices of this machine that its runs have."""
+        return [each for devices in self._active.values() for each in devices.split(",") if each not in ("", DEVICE)]
 
     def _watch(self) -> None:
         if time.monotonic() < self._watched + WATCH_SECONDS:
             return
         self._watched = time.monotonic()
         folders = [self.workspace.run(run_id) for run_id in self._active]
+        if self._limits:
+            for folder in folders:
+                self._end_in_time(folder, self._limits)
         found = ((folder, self.store.state(folder.id).process()) for folder in folders)
         self.watchdog.look((folder.id, folder.events.size(), process) for folder, process in found if process)
         if jump := self.watchdog.jumped():
             for folder in folders:
                 folder.events.append(Note(text=_about_clock(jump)))
                 folder.events.close()
+
+    def _end_in_time(self, folder: RunFolder, limits: Limits) -> None:
+        """Stop a run that has had what a person may take, and say so in its log."""
+        state = self.store.state(folder.id)
+        why = too_much(limits, state.step, state.seconds)
+        if why and not folder.stop_flag.exists():
+            folder.stop_flag.touch()
+            folder.events.append(Note(text=why))
+            folder.events.close()
 
     def _ensure_warm(self) -> None:
         if self._warm is None or not self._warm.alive:

@@ -9,10 +9,13 @@ import time
 from functools import cached_property
 from pathlib import Path
 
+import filelock
+
 from studio.errors import RunError
 from studio.events import EventLog
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+PEOPLE, WORKSHOP = "people", "workshop.json"
 
 
 def default_root() -> Path:
@@ -67,6 +70,10 @@ class Workspace:
 
     def __init__(self, root: Path) -> None:
         self.root = root.expanduser().resolve()
+        self.shared = _shared(self.root)  # holds what people on one machine have in common: its devices
+        self.people = self.root / PEOPLE  # of a workshop: a workspace for each person
+        self.workshop = self.shared / WORKSHOP  # who takes part, and what each may take
+        self.turns = self.shared / "turns"  # who waits for a device, and who has had how much of it
         self.runs = self.root / "runs"
         self.trash = self.root / "trash"  # runs that were deleted, as they were
         self.order = self.root / "queue.json"  # ids of the runs that wait, first first
@@ -76,14 +83,14 @@ class Workspace:
         self.studies = self.root / "studies"  # searches for better prompts, every score of theirs
         self.benchmarks = self.root / "benchmarks"  # how fast models answered, every batch of theirs
         self.evaluations = self.root / "evaluations"  # what models were asked beside one another, row by row
+        self.imports = self.root / "imports"  # what is being brought in, until it is whole and renamed
+        self.exports = self.root / "exports"  # what left the studio of runs, a file each
         self.tasks = self.root / "tasks"  # of lm-eval, in files that a person wrote
         self.principles = self.root / "principles.txt"  # those that a person wrote, one a line
         self.checked = self.root / "checked"  # which rows were examined, and what was found
         self.models = self.root / "models"
         self.datasets = self.root / "datasets"
         self.cache = self.root / "cache"  # what can be made again: files as Parquet
-        self.imports = self.root / "imports"  # what is being brought in, until it is whole and renamed
-        self.exports = self.root / "exports"  # what left the studio of runs, a file each
         self.tokens = self.cache / "tokens"  # tokenised rows
         self.trackers = self.root / "trackers"  # what they write
         self.downloads = self.cache / "downloads"  # files made for a browser to fetch
@@ -101,6 +108,18 @@ class Workspace:
             ) from None
         return self
 
+    def claim(self) -> filelock.BaseFileLock:
+        """The right to be the studio that works here. Raises RunError where another one is."""
+        own = filelock.FileLock(str(self.server_lock), thread_local=False)
+        try:
+            own.acquire(timeout=0)
+        except filelock.Timeout:
+            raise RunError(
+                f"Another studio already works in {self.root}.",
+                remedy="Use that one, close it, or choose another folder with --workspace.",
+            ) from None
+        return own
+
     def bin(self) -> Workspace:
         """The same workspace, its runs those in the trash."""
         thrown = Workspace(self.root)
@@ -109,7 +128,7 @@ class Workspace:
 
     def device_lock(self, device: str) -> Path:
         """Held by whoever trains on a device, called as in CUDA_VISIBLE_DEVICES."""
-        return self.root / f"device-{slug(device)}.lock"
+        return self.shared / f"device-{slug(device)}.lock"
 
     def run(self, run_id: str) -> RunFolder:
         """An existing run. Raises RunError for any name that is not one, hostile ones included."""
@@ -137,6 +156,12 @@ class Workspace:
                 return RunFolder(folder)
             except FileExistsError:  # two in one second drew the same letters
                 continue
+
+
+def _shared(root: Path) -> Path:
+    """The workshop that `root` is a person's part of, or itself."""
+    workshop = root.parent.parent
+    return workshop if root.parent.name == PEOPLE and (workshop / WORKSHOP).is_file() else root
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -9,7 +9,9 @@ from fastapi import APIRouter
 from fastapi.responses import JSONResponse, Response
 
 from studio.meters import Freed, Meters, Sample
+from tabs._door import LEAVE
 from tabs._live import ASSETS, script
+from tabs._shared import escaped
 
 _DOING = {
     "chat": "The chat's model is writing",
@@ -25,14 +27,24 @@ _DOING = {
 }
 
 
-def header() -> gr.HTML:
-    """The studio's name, the meters and the button, in one line."""
+def header(person: str) -> gr.HTML:
+    """The studio's name, the meters and the button, in one line; and who came in by the door, with the way out."""
+    template = (ASSETS / "meters.html").read_text(encoding="utf-8")
     return gr.HTML(
         "",
-        html_template=(ASSETS / "meters.html").read_text(encoding="utf-8"),
+        html_template=template.replace("<!--person-->", _leave(person) if person else ""),
         js_on_load=script("meters"),
         apply_default_css=False,
         elem_id="meters",
+    )
+
+
+def _leave(person: str) -> str:
+    # Gradio's templates give a dollar and braces a meaning.
+    name = escaped(person).translate({ord(each): f"&#{ord(each)};" for each in "${}`\\"})
+    return (
+        f'<form class="person" method="post" action="{LEAVE}"><span>{name}</span>'
+        f'<button title="Sign out, so that nobody else at this machine can act in your name">Sign out</button></form>'
     )
 
 

@@ -14,7 +14,6 @@ import webbrowser
 from collections.abc import AsyncIterator
 from types import ModuleType
 from typing import Any
-from urllib.parse import urlsplit
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # read by gradio when it is imported
 
@@ -22,28 +21,27 @@ import gradio as gr
 import psutil
 import uvicorn
 from fastapi import FastAPI
-from fastapi.responses import PlainTextResponse
 from gradio.themes import Base, Soft
-from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 import tabs
 from studio.data.draft import Desk
-from studio.errors import RunError
+from studio.errors import ConfigError, RunError
 from studio.jobs import Jobs
 from studio.meters import Meters
 from studio.searcher import Searches
 from studio.store import Store
+from studio.workshop import Entrance
 from studio.workspace import Workspace
-from tabs import _downloads, _engines, _live, _meters, _runs, _searching, _swifter, _versus
+from tabs import _downloads, _engines, _entrance, _live, _meters, _runs, _searching, _swifter, _versus
 from tabs._engines import Engines
+from tabs._guard import LOOPBACK, SameOrigin
 from tabs._shared import QUIET, Page
 
 HERE = """() => [document.querySelector('#tabs [role="tab"][aria-selected="true"]')?.textContent.trim() ?? ""]"""
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]", "::1")
 MAX_UPLOAD = "1gb"
+OPEN = Entrance()
 
 
 def tab_modules() -> list[ModuleType]:
@@ -64,16 +62,24 @@ def build(
     searches: Searches,
     *,
     alone: bool,
+    person: str = "",
 ) -> gr.Blocks:
-    """The page; see `Page` for its parts."""
+    """The page; see `Page` for its parts. `person` is who came in by the door, where there is one."""
     with gr.Blocks(title="Finetune Studio", fill_width=True) as demo:
         # One slot a handler, Gradio's default, would let a room of people wait for one person's upload. It is said
         # while the page is empty: Gradio then describes the whole of it to itself once less.
         demo.queue(default_concurrency_limit=20)
-        _meters.header()
+        _meters.header(person)
         # Not inside the strip, which counts its children.
         empty = ("run", "source", "looked")
-        begin = {**dict.fromkeys(empty, ""), "wanted": None, "base": None, "overlay": [], "prompt": None, "judged": None}
+        begin = {
+            **dict.fromkeys(empty, ""),
+            "wanted": None,
+            "base": None,
+            "overlay": [],
+            "prompt": None,
+            "judged": None,
+        }
         states: dict[str, Any] = {name: gr.State(value) for name, value in begin.items()}
         with gr.Tabs(elem_id="tabs") as strip:
             page = Page(
@@ -104,6 +110,9 @@ def build(
         here = gr.Textbox(visible=False)
         arrived = demo.load(arrive, None, page.run, **QUIET).then(show, here, page.tabs, js=HERE, **QUIET)
         arrived.then(None, js="() => { document.body.dataset.arrived = ''; }", **QUIET)  # whoever drives it may begin
+    # Or Gradio takes any place on this machine for that of an upload: of a page that is mounted rather than launched it
+    # believes that nobody reaches it yet.
+    demo.has_launched = demo.is_running = True
     return demo
 
 
@@ -115,8 +124,11 @@ def _looked_for(store: Store, request: gr.Request) -> tuple[str, str]:
     return found.id if found else "", states[0].id if states else ""
 
 
-def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bool = True) -> FastAPI:
-    """The web application over one workspace. `hosts` are names it may be reached under beside loopback's."""
+def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bool = True, person: str = "") -> FastAPI:
+    """The web application over one workspace. `hosts` are names it may be reached under beside loopback's.
+
+    `person` is who came in by the door, where one is in front of it.
+    """
     store = Store(workspace)
     jobs = Jobs(workspace, store, keep_warm=keep_warm)
     searches, engines = Searches(jobs), _engines.over(workspace)
@@ -147,7 +159,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, engines, searches, alone=not hosts),
+        build(workspace, store, jobs, engines, searches, alone=not hosts and not person, person=person),
         path="/",
         theme=_theme(),
         css=css,
@@ -199,25 +211,6 @@ def _theme() -> Base:
     return soft.set(**{**plain, **clear, **label}, block_title_padding="0")
 
 
-class SameOrigin:
-    """Another site's page must not act here in a visitor's name: what changes things must come from our own.
-
-    Plain ASGI, for Starlette's function middlewares copy every stream through a queue.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] not in ("GET", "HEAD"):
-            headers = Headers(scope=scope)
-            origin = headers.get("origin")
-            if origin and urlsplit(origin).netloc != headers.get("host"):
-                refusal = PlainTextResponse("This request came from another site.", status_code=403)
-                return await refusal(scope, receive, send)
-        await self.app(scope, receive, send)
-
-
 class QuietServer(uvicorn.Server):
     """Ends without a word: uvicorn reports each open page's connection as a fault, with its traceback."""
 
@@ -226,16 +219,41 @@ class QuietServer(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def serve(workspace: Workspace, *, host: str, port: int, open_browser: bool, keep_warm: bool = True) -> None:
-    """Serve the page until Ctrl-C. Raises RunError where the port or the workspace is taken."""
+def serve(
+    workspace: Workspace,
+    *,
+    host: str,
+    port: int,
+    open_browser: bool,
+    keep_warm: bool = True,
+    entrance: Entrance = OPEN,
+) -> None:
+    """Serve the page until Ctrl-C. Raises StudioError where the port or the workspace is taken, or all may come in."""
+    if not (entrance.name or entrance.workshop or entrance.guarded or host in LOOPBACK):
+        raise ConfigError(
+            f"Whoever reaches {host} could use this studio, and read what is in it.",
+            remedy="Add --auth NAME, or --workshop for many people; without --host only this machine reaches the page.",
+        )
     listener = _listen(host, port)
     port = listener.getsockname()[1]
     shown = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104
-    app = make_app(workspace, hosts=_hosts(host), keep_warm=keep_warm)
+    told = f"Finetune Studio is at {shown}  (workspace: {workspace.root}; Ctrl-C ends it)"
+    if entrance.workshop:
+        told += f"\nNewcomers need the code {entrance.workshop.code}; 'presenter' sees everybody, with {entrance.word}"
+    with workspace.claim() if entrance.workshop else contextlib.nullcontext():
+        app = _application(workspace, entrance, _hosts(host), keep_warm=keep_warm)
+        server = QuietServer(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
+        threading.Thread(target=_announce, args=(server, told, shown if open_browser else ""), daemon=True).start()
+        server.run(sockets=[listener])
+
+
+def _application(workspace: Workspace, entrance: Entrance, hosts: tuple[str, ...], *, keep_warm: bool) -> Any:
+    """Raises RunError where another studio has the workspace."""
+    if entrance.workshop:
+        return _entrance.for_many(entrance.workshop, entrance.word, hosts)
+    app = make_app(workspace, hosts=hosts, keep_warm=keep_warm, person=entrance.name)
     app.state.jobs.claim()  # here rather than in the server's start, which knows only tracebacks
-    server = QuietServer(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-    threading.Thread(target=_announce, args=(server, shown, workspace, open_browser), daemon=True).start()
-    server.run(sockets=[listener])
+    return _entrance.for_one(app, entrance.name, entrance.word, hosts) if entrance.name else app
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -265,11 +283,12 @@ def _hosts(host: str) -> tuple[str, ...]:
     return tuple(str(name) for name in names if name)
 
 
-def _announce(server: uvicorn.Server, url: str, workspace: Workspace, open_browser: bool) -> None:
+def _announce(server: uvicorn.Server, told: str, opened: str) -> None:
+    """Say where the page is once it is there, and open it in a browser where `opened` names it."""
     while not server.started:
         if server.should_exit:
             return
         time.sleep(0.05)
-    print(f"Finetune Studio is at {url}  (workspace: {workspace.root}; Ctrl-C ends it)", flush=True)
-    if open_browser:
-        webbrowser.open(url)
+    print(told, flush=True)
+    if opened:
+        webbrowser.open(opened)

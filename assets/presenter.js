@@ -1,0 +1,55 @@
+// What everybody in a workshop does: a card for each person, their newest run's curves on it.
+const ASK_MS = 2000;
+const WIDE = 240, HIGH = 90, LEFT = 26, BELOW = 12;
+const SAID = { queued: "waits", preparing: "prepares", training: "trains", finishing: "is finishing", pausing: "is pausing", paused: "rests", stopped: "was stopped", failed: "failed", done: "is done" };
+
+function svg(tag, values, text) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  for (const [name, value] of Object.entries(values)) node.setAttribute(name, value);
+  if (text !== undefined) node.textContent = text;
+  return node;
+}
+
+function picture(run) {
+  const curves = Object.entries(run.curves);
+  const xs = curves.flatMap(([, [steps]]) => steps), ys = curves.flatMap(([, [, values]]) => values);
+  const right = Math.max(run.total, ...xs, 1), low = Math.min(...ys), high = Math.max(...ys, low + 1e-9);
+  const x = (step) => LEFT + (WIDE - LEFT) * step / right, y = (value) => (HIGH - BELOW) * (high - value) / (high - low);
+  const drawn = svg("svg", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img" });
+  drawn.append(svg("title", {}, curves.map(([name, [, values]]) => `${name} ${round(values.at(-1), 3)}`).join(", ")));
+  drawn.append(svg("line", { class: "axis", x1: LEFT, y1: HIGH - BELOW, x2: WIDE, y2: HIGH - BELOW }));
+  drawn.append(svg("line", { class: "axis", x1: LEFT, y1: 0, x2: LEFT, y2: HIGH - BELOW }));
+  drawn.append(svg("text", { x: 0, y: 8 }, round(high, 2)), svg("text", { x: 0, y: HIGH - BELOW }, round(low, 2)));
+  drawn.append(svg("text", { x: WIDE, y: HIGH, "text-anchor": "end" }, `step ${number(right)}`));
+  for (const [name, [steps, values]] of curves) {
+    drawn.append(svg("polyline", { class: name, points: steps.map((step, at) => `${x(step)},${y(values[at])}`).join(" ") }));
+  }
+  return drawn;
+}
+
+function card(person) {
+  const run = person.run, box = make("li", run && run.status === "training" ? "training" : "");
+  box.append(make("h2", "", person.name));
+  if (!run) {
+    box.append(make("p", "", person.place ? `Waits, ${person.place}. in the queue` : "Has not trained yet."));
+    return box;
+  }
+  const left = run.left == null ? "" : `, about ${duration(run.left)} left`;
+  const steps = run.total ? `, step ${number(run.step)} of ${number(run.total)}` : "";
+  box.append(make("p", run.status === "failed" ? "failed" : "", `${run.title} ${SAID[run.status] || run.status}${steps}${left}`));
+  if (run.problem) box.append(make("p", "failed", run.problem));
+  if (Object.keys(run.curves).length) box.append(picture(run));
+  const last = Object.entries(run.curves).map(([name, [, values]]) => `${name.replace("eval_loss", "held-out loss")} ${round(values.at(-1), 3)}`);
+  const place = person.place ? [`${person.place}. in the queue`] : [];
+  box.append(make("p", "", [...last, `${person.runs} run${person.runs === 1 ? "" : "s"}`, ...place].join(" · ")));
+  return box;
+}
+
+follow(() => "everybody", (now, ok) => {
+  if (!ok) return false;
+  const trains = now.people.filter((each) => each.run && each.run.status === "training").length;
+  document.getElementById("code").textContent = now.code;
+  document.getElementById("told").textContent = `${now.people.length} ${now.people.length === 1 ? "person" : "people"}, ${trains} train${trains === 1 ? "s" : ""}, ${now.waiting} wait${now.waiting === 1 ? "s" : ""}`;
+  document.getElementById("people").replaceChildren(...now.people.map(card));
+  return false;
+}, ASK_MS);
