@@ -18,6 +18,7 @@ import studio.methods
 from studio.catalog import Chosen
 from studio.errors import ConfigError, ModelError
 from studio.methods import Method
+from studio.models.catalog import check_weights
 
 _CONFIG, _WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
@@ -72,6 +73,7 @@ def attach_saved(model: Any, folder: Path, *, trainable: bool = False) -> Any:
     from safetensors.torch import load_file
 
     _check_files(folder)
+    check_weights(folder, "the adapter")
     try:
         about = json.loads((folder / _CONFIG).read_text(encoding="utf-8"))
         weights = load_file(folder / _WEIGHTS)

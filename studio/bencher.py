@@ -16,7 +16,6 @@ import shutil
 import sys
 import tempfile
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, suppress
@@ -35,6 +34,7 @@ from studio.child import Child, Died, Part, Progress, Reply, Stopped, serve, tel
 from studio.errors import ModelError, explain, ran_out_of_memory
 from studio.models.machine import forget_peak_memory, free_memory, peak_host_memory, room
 from studio.processes import bound, go_first, memory_kills, own_device
+from studio.redaction import print_fault
 from studio.rehearsal import REHEARSED
 from studio.store import Store
 from studio.workspace import Workspace, slug
@@ -335,7 +335,7 @@ class _Setup:
         except Stopped:
             raise
         except Exception:
-            traceback.print_exc()
+            print_fault()
             found = _UNKNOWN
         self._told(found)
 
@@ -346,7 +346,7 @@ class _Setup:
 
 def _why(error: Exception) -> str:
     """In a sentence; the traceback goes to stderr, which is the log."""
-    traceback.print_exc()
+    print_fault()
     return NO_MEMORY if ran_out_of_memory(error) else explain(error).problem
 
 

@@ -23,6 +23,7 @@ from studio.rewards import Reward
 from studio.settings import Settings, setting
 from studio.trackers import TrackerSettings
 from studio.training.settings import TrainingSettings
+from studio.yaml_text import nodes_of
 
 
 class DatasetSettings(Settings):
@@ -224,7 +225,9 @@ def read_config(path: Path) -> RunConfig:
 def read_settings(path: Path) -> dict[str, Any]:
     """What a YAML or JSON file holds, as plain values. Raises ConfigError."""
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        nodes_of(text)
+        values = yaml.safe_load(text)
     except FileNotFoundError:
         raise ConfigError(f"There is no file {path}.", remedy="Check the path.") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -233,8 +236,12 @@ def read_settings(path: Path) -> dict[str, Any]:
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path} is not valid YAML{where}.", remedy="Mend that line and try again.") from None
-    except ValueError:
-        raise ConfigError(f"{path} holds a date that is none.", remedy="Put quotes around it.") from None
+    except ValueError as error:  # of what YAML takes for a date, too
+        raise ConfigError(
+            f"{path} cannot be read ({error}).", remedy="Write plain settings, and what looks like a date in quotes."
+        ) from None
+    except RecursionError:
+        raise ConfigError(f"{path} is nested too deeply.", remedy="Write plain settings.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings.", remedy="Write 'key: value' lines; the README shows one.")
     return values

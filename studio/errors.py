@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 
+from studio.redaction import redacted
+
 
 class StudioError(Exception):
     """Something a person can mend: `problem` says what is wrong and where, `remedy` what to do."""
@@ -79,7 +81,7 @@ def explain(error: BaseException) -> StudioError:
             "or 'Cut-off length', or choose a smaller model.",
         )
     detail = str(error).strip().splitlines()
-    shown = f"{type(error).__name__}: {detail[0][:300]}" if detail else type(error).__name__
+    shown = f"{type(error).__name__}: {redacted(detail[0])[:300]}" if detail else type(error).__name__
     return RunError(
         f"Something unexpected went wrong ({shown}).",
         remedy="The run's worker.log has the details; please report it with that file.",

@@ -31,6 +31,7 @@ class Examiner:
             workspace.root / "examiner.log",
             "The process that checks the data ended.",
             "Check again; if it ends again, examiner.log in the workspace says why.",
+            keys=(),
         )
 
     def examine(

@@ -16,7 +16,6 @@ import tarfile
 import tempfile
 import threading
 import time
-import traceback
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +29,7 @@ from studio.config import RunConfig
 from studio.errors import RunError, StudioError, explain
 from studio.events import KINDS, TERMINAL, Event, Failed, Note, Paused, Phase, Started, StepDone, Stopped
 from studio.launch import claim_run
+from studio.redaction import print_fault, redacted
 from studio.workspace import RunFolder, Workspace
 
 BUCKET = "finetune-studio"  # of the person's account
@@ -177,7 +177,7 @@ class Follower:
 
     def _take(self, bucket: str, kind: str, text: str) -> None:
         if not kind:
-            print(text.rstrip(), flush=True)  # into the run's worker.log
+            print(redacted(text.rstrip()), flush=True)  # into the run's worker.log
         elif kind == "kept":
             self._kept = text
         else:
@@ -207,7 +207,7 @@ class Follower:
                 raise RunError("What the job kept is not in the bucket.", remedy="Let the run go on to look again.")
             with tarfile.open(found) as tar:
                 tar.extractall(unpacked, filter="data")
-            for each in unpacked.iterdir():
+            for each in filter(Path.exists, map(unpacked.joinpath, cloud_script.WORTH)):  # whatever else is in there
                 here = self.folder.path / each.name
                 if here.is_dir():
                     shutil.rmtree(here)
@@ -230,7 +230,7 @@ def execute(folder: RunFolder, workspace: Workspace, hub: Any) -> None:
     try:
         ending = Follower(folder, workspace, hub).run()
     except BaseException as error:
-        traceback.print_exc()
+        print_fault()
         said = _explained(error)
         ending = Failed(problem=said.problem, remedy=said.remedy)
     folder.events.append(ending)
@@ -241,7 +241,7 @@ def _explained(error: BaseException) -> StudioError:
         return explain(error)
     said = str(error).strip() or type(error).__name__
     return RunError(
-        f"Hugging Face did not do as it was asked ({said.splitlines()[0][:300]}).",
+        f"Hugging Face did not do as it was asked ({redacted(said.splitlines()[0])[:300]}).",
         remedy="Check the network, your token's rights and your account's credit; then let the run go on: a job that "
         "was begun is found again.",
     )

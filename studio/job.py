@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-import traceback
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
@@ -18,6 +17,7 @@ from studio.made import gather
 from studio.events import Continued, Note, Ready, Saved, Shrunk, StepDone
 from studio.models.machine import peak_memory
 from studio.preparation import Preparation, Rest, StopAsked
+from studio.redaction import print_fault
 from studio.rewards import Combined, Tools
 from studio.training.settings import TrainingSettings, in_smaller_batches
 from studio.workspace import RunFolder, Workspace
@@ -176,7 +176,7 @@ class Job(Preparation):
         except (StopAsked, Rest):
             raise
         except Exception as error:  # the adapter is saved: a comparison that fails must not fail the run
-            traceback.print_exc()
+            print_fault()
             self.events.append(Note(text=f"The answers were not compared. {explain(error)}"))
             return
         self._heed()
@@ -212,7 +212,7 @@ class Job(Preparation):
         except Exception as error:
             if not isinstance(error, (Diverged, RewardError)) and not ran_out_of_memory(error):
                 raise
-            traceback.print_exc()
+            print_fault()
             # Its frames hold on to whatever the step had allocated.
             return error.with_traceback(None)
         return None

@@ -16,6 +16,7 @@ from studio.child import Child, Progress, Reply, Stopped, Tell, serve, teller
 from studio.data.turns import Message
 from studio.endpoint import Endpoint
 from studio.errors import ModelError
+from studio.launch import HUB
 from studio.optimiser import Optimiser, Writes
 from studio.rewards import Combined, Reward, Tools
 from studio.speaker import ModelSpeaker
@@ -38,6 +39,7 @@ class Prompter:
             workspace.root / "prompter.log",
             "The process that looks for a better prompt ended.",
             "Go on: what was scored is kept. If it ends again, the model does not fit in memory beside what runs now.",
+            keys=(*HUB, "*_API_KEY"),  # of the endpoint that writes
         )
 
     def run(self, name: str) -> Iterator[Progress]:

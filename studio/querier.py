@@ -34,6 +34,7 @@ class Querier:
             workspace.root / "querier.log",
             "The process that answers queries ended.",
             "Ask for less; if it ends again, querier.log in the workspace says why.",
+            keys=(),
         )
 
     def ask(self, path: Path, folder: Path, head: int, query: str) -> Answer:

@@ -20,7 +20,7 @@ from studio.errors import ConfigError
 class Settings(BaseModel):
     """One group of settings. Unknown names are refused: a typo must not pass for a default."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
     @classmethod
     def parse(cls, values: Any, where: str = "") -> Self:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import gc
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -26,6 +25,7 @@ from studio.launch import claim_run
 from studio.models import machine
 from studio.preparation import Rest, StopAsked
 from studio.processes import bound, go_first, memory_limit, own_devices
+from studio.redaction import print_fault
 from studio.workspace import RunFolder, Workspace
 
 
@@ -51,7 +51,7 @@ def execute(folder: RunFolder, workspace: Workspace) -> None:
         own.release()
         raise
     except BaseException as error:
-        traceback.print_exc()  # stderr is the run's log
+        print_fault()  # stderr is the run's log
         said: StudioError = explain(error)
         if ranks() > 1 and isinstance(folder.events.read_from()[0][-1], Failed):
             return  # another rank has told already why this one was left alone

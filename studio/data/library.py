@@ -22,6 +22,7 @@ from studio.data.parquet import Row, rows_of, schema_of, write_rows
 from studio.data.splits import How, split_indices
 from studio.data.templates import Mapping, check, detect
 from studio.errors import DatasetError
+from studio.within import may_name
 from studio.workspace import Workspace
 
 SAMPLES = Path(__file__).resolve().parents[2] / "assets" / "samples"
@@ -289,9 +290,9 @@ def divided(opened: Opened, shares: tuple[float, float], seed: int, how: How = "
 def _existing(source: str) -> Path:
     path = Path(os.path.expanduser(source))  # unlike Path's, it leaves an unknown user as it is
     try:
-        if source.strip() and path.exists():
+        if source.strip() and may_name(path) and path.exists():
             return path
-    except (OSError, ValueError):
+    except (OSError, ValueError, RuntimeError):
         pass  # too long, or with a NUL: no file has such a name
     raise _unknown(source)
 

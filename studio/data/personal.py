@@ -6,6 +6,8 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from studio.redaction import TOKEN
+
 KINDS = {  # kind, as its mask shows it → as people call it
     "KEY": "private key",
     "TOKEN": "access token",
@@ -17,13 +19,6 @@ KINDS = {  # kind, as its mask shows it → as people call it
 
 _KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", re.S
-)
-_TOKEN = re.compile(
-    r"(?<![\w-])(?:"
-    r"sk-[\w-]{20,200}|gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_\w{22,255}|hf_[A-Za-z0-9]{30,64}"
-    r"|glpat-[\w-]{20,64}|xox[abeoprs]-[A-Za-z0-9-]{10,200}|(?:AKIA|ASIA)[A-Z0-9]{16}|AIza[\w-]{35}"
-    r"|eyJ[\w-]{8,4000}\.eyJ[\w-]{8,4000}\.[\w-]{8,1000}"
-    r")(?![\w-])"
 )
 _EMAIL = re.compile(
     r"(?<![\w.+%-])[\w+%][\w.+%-]{0,63}@(?:[A-Za-z0-9](?:[\w-]{0,61}\w)?\.){1,8}[A-Za-z]{2,24}(?![\w@])"
@@ -118,7 +113,7 @@ def _phone(text: str) -> int:
 
 _SEARCHES: tuple[tuple[str, re.Pattern[str], Callable[[str], int]], ...] = (
     ("KEY", _KEY, len),
-    ("TOKEN", _TOKEN, _token),
+    ("TOKEN", TOKEN, _token),
     ("EMAIL", _EMAIL, len),
     ("IBAN", _IBAN, _iban),
     ("CARD", _CARD, _card),

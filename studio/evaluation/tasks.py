@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import yaml
 
 from studio.errors import ConfigError
+from studio.yaml_text import nodes_of
 
 ABSENT = "lm-eval is not installed on this machine."
 INSTALL = "Install it with: pip install 'finetune-studio[lm-eval]'."
@@ -45,7 +46,6 @@ _WITHIN = {
 }
 _PLAIN = {f"tag:yaml.org,2002:{each}" for each in ("map", "seq", "str", "int", "float", "bool", "null", "merge")}
 _NAME = re.compile(r"^task: *(['\"]?)([^'\"#\n]+)\1", re.MULTILINE)
-_MOST_BYTES, _MOST_NODES = 1 << 20, 100_000  # of a file; aliases may make much of little
 
 
 class _Loader(yaml.SafeLoader):
@@ -145,10 +145,8 @@ def _read(path: Path, folder: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         )
     try:
         text = where.read_text(encoding="utf-8")
-        if len(text) > _MOST_BYTES:
-            raise ValueError("it is too large")
-        node = yaml.compose(text, Loader=_Loader)
-        for each in _nodes(node):
+        nodes = nodes_of(text, _Loader)
+        for each in nodes:
             if each.tag not in _PLAIN:
                 _refuse(path, each, f"the tag {_short(each.tag)} is none of plain YAML, and could run code")
         values = yaml.load(text, Loader=_Loader)  # noqa: S506 - it is a SafeLoader
@@ -159,10 +157,10 @@ def _read(path: Path, folder: Path, seen: tuple[Path, ...]) -> dict[str, Any]:
         raise ConfigError(f"{path}, line {line}: {error.problem}.", remedy="Mend the file.") from None
     except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
         raise ConfigError(f"{path} cannot be read ({error}).", remedy="Mend the file.") from None
-    if node is None or not isinstance(values, dict):
+    if not nodes or not isinstance(values, dict):
         raise ConfigError(f"{path} holds no settings of a task.", remedy="Write them as 'name: value', a line each.")
-    _check(path, node, values)
-    _place(path, node, values, folder)
+    _check(path, nodes[0], values)
+    _place(path, nodes[0], values, folder)
     merged: dict[str, Any] = {}
     included = values.pop("include", None) or []
     for each in [included] if isinstance(included, str) else included:
@@ -221,20 +219,6 @@ def _value(node: yaml.Node | None, *keys: str) -> yaml.Node | None:
         pairs = node.value if isinstance(node, yaml.MappingNode) else []
         node = next((value for name, value in pairs if name.value == key), None)
     return node
-
-
-def _nodes(root: yaml.Node | None) -> Iterator[yaml.Node]:
-    """All of them, as often as aliases name them. Raises ValueError where that has no end."""
-    left, count = [root] if root else [], 0
-    while left:
-        node = left.pop()
-        yield node
-        if (count := count + 1) > _MOST_NODES:
-            raise ValueError("it holds too much")
-        if isinstance(node, yaml.MappingNode):
-            left += [each for pair in node.value for each in pair]
-        elif isinstance(node, yaml.SequenceNode):
-            left += node.value
 
 
 def _texts(files: Any) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import torch
 
+from studio.data.bounded import bound
 from studio.errors import ModelError
 from studio.models.catalog import BUNDLED, Located
 from studio.models.machine import cpu_has_bfloat16
@@ -203,9 +204,13 @@ def _loading_failed(title: str, error: Exception) -> ModelError:
 
 
 def load_tokenizer(path: Path, title: str, *, writes: bool = True) -> Any:
-    """The tokenizer in a model's folder; `title` is the model's, for sentences. Raises ModelError."""
+    """The tokenizer in a model's folder; `title` is the model's, for sentences. Raises ModelError.
+
+    From then on this process renders chat templates within bounds.
+    """
     from transformers import AutoTokenizer
 
+    bound()
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, trust_remote_code=False, local_files_only=True)
     except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +20,7 @@ from studio.models.purpose import check_purpose
 from studio.models.starter import STARTER
 from studio.models.structure import Structure, read_structure
 from studio.models.tiny import tiny_shapes
+from studio.within import may_name
 
 __all__ = [
     "BUNDLED",
@@ -36,6 +37,7 @@ __all__ = [
     "imported",
     "is_here",
     "locate",
+    "on_hub",
     "structure_of",
 ]
 
@@ -45,6 +47,7 @@ _PART = r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9_])?"
 _HUB_ID = re.compile(f"{_PART}/{_PART}")
 _WANTED = (".safetensors", ".json", ".txt", ".jinja", "tokenizer.model")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt")
+_PICKLES = (b"PK\3\4", *(b"\x80" + bytes([each]) for each in range(2, 6)))  # how pickles, and torch's files, begin
 IMPORTED = "imported.json"  # in the folder of a model that a person brought: what it is called
 
 
@@ -192,6 +195,11 @@ def imported(models_folder: Path) -> list[Suggestion]:
     return sorted(found, key=lambda each: each.title)
 
 
+def on_hub(model: str) -> bool:
+    """Whether `locate` may have to fetch `model` from the Hub, where it may be a private one."""
+    return model != "tiny" and model not in BUNDLED and not _is_folder(model)
+
+
 def hub_reachable() -> bool:
     """Whether the Hub answers, decided within seconds."""
     return HuggingFaceHub().reachable()
@@ -203,6 +211,11 @@ def check_name(model: str) -> None:
         return
     try:
         folder = _folder(model) if _is_folder(model) else None
+        if folder and not may_name(folder):
+            raise ModelError(
+                "A page that others reach takes no model by its path.",
+                remedy="Choose one from the list, or of the Hub.",
+            )
         names = [file.name for file in folder.iterdir()] if folder and folder.is_dir() else None
     except OSError as error:  # a name too long for any file, a folder that may not be read
         raise ModelError(
@@ -213,6 +226,7 @@ def check_name(model: str) -> None:
             raise ModelError(f"There is no folder {model}.", remedy="Check the path; it must hold config.json.")
         _check_files(names, model)
         _check_config(folder, model)
+        check_weights(folder, model)
     elif not _HUB_ID.fullmatch(model) or ".." in model or "--" in model:
         raise ModelError(
             f"{model!r} is neither a folder nor a name on the Hub.",
@@ -240,6 +254,7 @@ def _from_hub(model: str, hub: Hub, progress: Progress) -> Path:
         wanted = [name for name in names if name.endswith(_WANTED) and not name.startswith("consolidated")]
         folder = hub.download(model, wanted, progress)
     _check_config(folder, f"'{model}'")
+    check_weights(folder, f"'{model}'")
     return folder
 
 
@@ -258,18 +273,61 @@ def _check_files(names: Collection[str], title: str) -> None:
     raise ModelError(f"{title} has no *.safetensors, so there are no weights.", remedy="Choose a whole model.")
 
 
+def check_weights(folder: Path, title: str) -> None:
+    """Refuse pickles that are called otherwise, and lists of weights that name other files than safetensors."""
+    for file in folder.glob("*.safetensors"):
+        with file.open("rb") as opened:
+            head = opened.read(9)  # of safetensors: eight bytes, any of them, and a brace
+            if head.startswith(_PICKLES) and head[8:] != b"{":
+                raise ModelError(
+                    f"{file.name} of {title} is pickled, whatever its name says, and unpickling a file can run any "
+                    "code hidden in it.",
+                    remedy="Choose a copy with real *.safetensors.",
+                )
+    for file in folder.glob("*.safetensors.index.json"):
+        try:
+            named = set(json.loads(file.read_text(encoding="utf-8"))["weight_map"].values())
+            sound = all(each == Path(each).name and each.endswith(".safetensors") for each in named)
+        except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+            sound = False
+        if not sound:
+            raise ModelError(
+                f"{file.name} of {title} names weights that are no *.safetensors beside it.",
+                remedy="Fetch the model again, or choose another one.",
+            )
+
+
 def _check_config(folder: Path, title: str) -> None:
-    """Refuse a config that cannot be read, or that wants its own code run."""
+    """Refuse a config that cannot be read, or that wants code run that is not part of transformers."""
     try:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         remote = bool(config.get("auto_map"))
-    except (OSError, ValueError, AttributeError):
+        elsewhere = next(_elsewhere(config), "")
+    except (OSError, ValueError, AttributeError, RecursionError):
         raise ModelError(f"The config.json of {title} cannot be read.", remedy="Fetch the model again.") from None
     if remote and not _in_transformers(config):
         raise ModelError(
             f"{title} brings its own Python code, which Finetune Studio never runs.",
             remedy="Choose a model whose architecture is part of transformers.",
         )
+    if elsewhere:
+        raise ModelError(
+            f"{title} asks for code from '{elsewhere[:80]}', which Finetune Studio never runs.",
+            remedy="Choose another model, or take that out of its config.json.",
+        )
+
+
+def _elsewhere(config: Any) -> Iterator[str]:
+    """Repositories from which transformers would fetch a part of the model as code, wherever in a config they stand."""
+    if isinstance(config, dict):
+        for key, value in config.items():
+            if str(key).endswith(("attn_implementation", "attn_implementation_internal", "experts_implementation")):
+                yield from (each for each in _texts(value) if "/" in each)
+            yield from _elsewhere(value)
+
+
+def _texts(value: Any) -> list[str]:
+    return [value] if isinstance(value, str) else [str(each) for each in value.values()] if value else []
 
 
 def _in_transformers(config: dict[str, Any]) -> bool:

@@ -7,7 +7,6 @@ a run: one that cannot go on is let go, and a note says so.
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from copy import copy
@@ -24,6 +23,7 @@ from transformers.integrations.integration_utils import (
 )
 
 from studio.events import EvalDone, Note, StepDone
+from studio.redaction import print_fault, redacted
 from studio.trackers import TrackerSettings, title
 from studio.workspace import RunFolder
 
@@ -143,8 +143,8 @@ class Tracking(TrainerCallback):
         try:
             yield
         except Exception as error:
-            traceback.print_exc()
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+            print_fault()
+            said = redacted((str(error).strip().splitlines() or [type(error).__name__])[0])[:300]
             self.log.append(Note(text=f"The run goes on without {title(name)}, which said: {said}"))
             self._let_go(name)
 
@@ -154,5 +154,5 @@ class Tracking(TrainerCallback):
         try:
             stack.close()
         except Exception as error:
-            traceback.print_exc()
+            print_fault()
             self.log.append(Note(text=f"{title(name)} may lack the last steps: {type(error).__name__} at its end."))
