@@ -306,6 +306,13 @@ function showVocabulary(state) {
   box.replaceChildren(...(state.vocabulary ? [terms(state.vocabulary)] : []));
 }
 
+function showMade(state) {
+  const box = find("made");
+  if (box.dataset.run === (state.made ? run : "")) return; // what was opened stays open
+  box.dataset.run = state.made ? run : "";
+  box.replaceChildren(...(state.made ? [ingredients(state.made)] : []));
+}
+
 function showResult(state) {
   const box = find("result");
   box.hidden = !state.result;
@@ -318,7 +325,7 @@ function show(state) {
   chip.textContent = state.status;
   chip.className = `chip ${state.status}`;
   find("facts").textContent = state.facts;
-  showSteps(state); showProgress(state); showTiles(state); showActions(state); showMessages(state); showVocabulary(state); showResult(state); showAdvice(state);
+  showSteps(state); showProgress(state); showTiles(state); showActions(state); showMessages(state); showVocabulary(state); showResult(state); showMade(state); showAdvice(state);
 }
 
 // -- loop ---------------------------------------------------------------------------------------------

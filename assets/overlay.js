@@ -65,7 +65,7 @@ function drawTable() {
     line.append(make("td", "method", key), ...values.map((value) => make("td", "", value)));
   }
   const box = root.querySelector(".scroll");
-  box.replaceChildren(lines.length ? table : make("p", "muted", "These runs were asked for the same, seed included."));
+  box.replaceChildren(lines.length ? table : make("p", "muted", "In nothing that is known: the same settings and seed, rows, versions and machine."));
 }
 
 function show(found, ok) {

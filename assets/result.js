@@ -124,6 +124,12 @@ function terms(vocabulary) {
   return folded(vocabulary.sentence, table("figures", columns, vocabulary.terms));
 }
 
+// What a run was made of beside its settings.
+function ingredients(made) {
+  const rows = made.map(([name, value]) => ({ name, value }));
+  return folded("What it was made of", table("figures", [["name", "What"], ["value", "Which"]], rows));
+}
+
 function table(className, columns, rows, right = () => false) {
   const made = make("table", className);
   const head = made.createTHead().insertRow();

@@ -100,12 +100,13 @@ function doable(row) {
   if (asked.trash) return ["restore", "erase"];
   const leaving = row.stopping || row.status === "pausing";
   const now = row.status === "queued" ? ["out", "stop"] : row.status === "finishing" ? ["stop"] : ["pause", "stop"];
-  return ["curves", "form", ...(row.active ? (leaving ? ["kill"] : now) : [...(row.resumable ? ["resume"] : []), "delete"])];
+  return ["curves", ...(row.active ? [] : ["again"]), "form", ...(row.active ? (leaving ? ["kill"] : now) : [...(row.resumable ? ["resume"] : []), "delete"])];
 }
 
 function doing(name, row) {
   const all = {
     curves: ["Open its curves", () => lead("curves", [row.id])],
+    again: ["Run again", () => lead("again", [row.id]), "The same settings on the same rows: on this machine it gives the same. Refused where the rows are others by now."],
     form: ["Copy with changes", () => lead("form", [row.id]), "Puts its settings into the Train tab: start it again as it was, or change them first."],
     pause: ["Pause", () => act("pause")(row.id)], out: ["Take out of the queue", () => act("pause")(row.id)],
     stop: [row.status === "queued" ? "Stop" : "Stop and save", () => act("stop")(row.id)], kill: [ending(row), () => act("kill")(row.id)],

@@ -1,4 +1,4 @@
-"""In what the configs of several runs differ, and what to call each of them."""
+"""In what several runs differ, and what to call each of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 
 from studio.config import RunConfig
 from studio.errors import StudioError
+from studio.made import SHOWN, told
 from studio.methods import methods
+from studio.store import State
 
 _MISSING = "–"
 _ASIDE = ("comparison", "label", "version")  # says nothing of what a run does
@@ -38,12 +40,26 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def differences(configs: Sequence[dict[str, Any]], *, everything: bool = False) -> list[tuple[str, list[str]]]:
-    """Key and each run's value of it, '–' where it has none; only the keys in which they differ, unless all."""
+def differences(
+    configs: Sequence[dict[str, Any]], *, beside: Sequence[dict[str, str]] = (), everything: bool = False
+) -> list[tuple[str, list[str]]]:
+    """Key and each run's value of it, '–' where it has none; only the keys in which they differ, unless all.
+
+    `beside` is what else is known of each run, as `circumstances` tells it.
+    """
     flat = [flattened(config) for config in configs]
+    flat = [each | more for each, more in zip(flat, beside, strict=True)] if beside else flat
     keys = dict.fromkeys(key for each in flat for key in each)
     lines = [(key, [each.get(key, _MISSING) for each in flat]) for key in keys]
     return [(key, values) for key, values in lines if everything or len(set(values)) > 1]
+
+
+def circumstances(state: State) -> dict[str, str]:
+    """What a run was made of beside its config: its rows, programs and machine, as far as its log tells."""
+    found = {"Device": state.model.device, "Number format": state.model.dtype} if state.model else {}
+    if state.made:
+        return found | told(state.made)
+    return found | ({"Rows trained on (SHA-256)": state.data.fingerprint[:SHOWN]} if state.data else {})
 
 
 def names(configs: Sequence[dict[str, Any]]) -> list[str]:

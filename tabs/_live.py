@@ -14,7 +14,7 @@ from fastapi import APIRouter
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from studio.advice import advise, changed
-from studio.differences import differences
+from studio.differences import circumstances, differences
 from studio.errors import RunError, StudioError
 from studio.events import Ready
 from studio.jobs import Jobs
@@ -125,6 +125,7 @@ def payload(store: Store, jobs: Jobs, run_id: str, since: int, sampled: int = 0)
         "stopping": store.workspace.run(run_id).stop_flag.exists(),
         "result": None if state.active else result(state),
         "vocabulary": vocabulary(state.vocabulary),
+        "made": None if state.active or not state.made else list(circumstances(state).items()),
         # They go with the first points, and again only if more curves ask for others.
         "charts": None if 0 < since <= curves["next"] else charts(state.curves),
         "kinds": len(state.curves),

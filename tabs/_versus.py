@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import JSONResponse, Response
 
 from studio import bakeoff
-from studio.differences import differences, names
+from studio.differences import circumstances, differences, names
 from studio.errors import RunError
 from studio.jobs import Jobs
 from studio.store import Point, Store, thin
@@ -75,7 +75,7 @@ def overlay_payload(store: Store, ids: Sequence[str], metric: str) -> dict[str, 
     metrics = list(dict.fromkeys(name for each in points for point in each for name in point.metrics))
     if metric not in metrics:
         metric = next((name for name in ("eval_loss", "loss") if name in metrics), metrics[0] if metrics else "")
-    configs = [state.config for state in states]
+    configs, beside = [state.config for state in states], [circumstances(state) for state in states]
     return {
         "runs": [
             {"id": state.id, "name": name, "title": state.title, "status": state.status, "curve": curve(each, metric)}
@@ -83,8 +83,8 @@ def overlay_payload(store: Store, ids: Sequence[str], metric: str) -> dict[str, 
         ],
         "metric": metric,
         "metrics": metrics,
-        "differences": differences(configs),
-        "everything": differences(configs, everything=True),
+        "differences": differences(configs, beside=beside),
+        "everything": differences(configs, beside=beside, everything=True),
         "active": any(state.active for state in states),
     }
 

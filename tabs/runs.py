@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from studio.again import again
 from tabs._shared import HEARD, QUIET, Page, as_asked, said
 from tabs._versus import MOST_RUNS, panel
 
@@ -28,10 +29,12 @@ def build(page: Page, tab: gr.Tab) -> None:
 
 
 def _act(page: Page, event: gr.EventData) -> Any:
-    """A run's settings into the Train tab, its curves, or the curves of several over one another."""
+    """A run's settings into the Train tab, the run once more, its curves, or those of several over one another."""
     action, stay = event._data["action"], gr.skip()
     states = [page.store.state(str(each)) for each in event._data["runs"][:MOST_RUNS]]
     if action == "curves":
         ids = [state.id for state in states]
         return stay, stay, ids[0], ids if len(ids) > 1 else [], gr.Tabs(selected="curves")
+    if action == "again":
+        return stay, stay, page.jobs.submit(again(states[0], page.workspace)), [], gr.Tabs(selected="curves")
     return *as_asked(states[0], page.workspace), stay, stay, gr.Tabs(selected="train")

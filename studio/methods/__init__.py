@@ -110,6 +110,17 @@ class Method(Entry):
         """
         raise NotImplementedError
 
+    def only_here(self) -> str:
+        """What of it other programs lack, in words; '' where `peft_config_for` is all there is to it."""
+        return f"{self.title} is the studio's own code"
+
+    def peft_config_for(self, structure: Structure, steps: int) -> Any | None:
+        """What peft's `get_peft_model` takes for it; None: all weights of the model learn, and nothing beside them.
+
+        Asked only where nothing is `only_here`.
+        """
+        raise NotImplementedError
+
     def rates(self, model: Any) -> dict[str, float]:
         """Parameter name → factor on the learning rate; what is not named learns at the rate itself."""
         return {}

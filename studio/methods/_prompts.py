@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from studio.methods import Method
+from studio.models.structure import Structure
 from studio.settings import setting
 
 
@@ -37,9 +38,15 @@ class Prompted(Method):
         """The peft config; its task is filled in later."""
         raise NotImplementedError
 
+    def only_here(self) -> str:
+        return ""
+
+    def peft_config_for(self, structure: Structure, steps: int) -> Any:
+        config = self.peft_config()
+        config.task_type = "CAUSAL_LM"
+        return config
+
     def attach(self, model: Any, steps: int = 0) -> Any:
         from peft import get_peft_model
 
-        config = self.peft_config()
-        config.task_type = "CAUSAL_LM"
-        return get_peft_model(model, config)
+        return get_peft_model(model, self.peft_config_for(Structure({}), steps))

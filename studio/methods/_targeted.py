@@ -43,15 +43,22 @@ class Targeted(Method):
     def check(self, structure: Structure) -> None:
         self.check_layers(chosen_layers(self.target_modules, structure.linear()))
 
+    def only_here(self) -> str:
+        return ""
+
+    def peft_config_for(self, structure: Structure, steps: int) -> Any:
+        config = self._whole_config(chosen_layers(self.target_modules, structure.linear()), steps)
+        config.task_type = "CAUSAL_LM"
+        return config
+
     def attach(self, model: Any, steps: int = 0) -> Any:
         """See Method. Raises ConfigError for kinds of layers that peft's method does not know, too."""
         from peft import get_peft_model
 
         layers = chosen_layers(self.target_modules, linear_layers(model))
         self.check_layers(layers)
-        config = self.peft_config(layers, steps)
+        config = self._whole_config(layers, steps)
         config.task_type = task_type(model)
-        config.target_modules = ALL_LINEAR if self.target_modules.strip() == ALL_LINEAR else set(layers)
         if self.learns_tokens and (added := getattr(model, "new_token_ids", None)):
             config.trainable_token_indices = list(added)
         try:
@@ -61,3 +68,8 @@ class Targeted(Method):
                 f"{self.title} cannot change the layers of this model ({str(error).split('. ')[0][:200].rstrip('.')}).",
                 remedy="Choose LoRA, which can, or other layers.",
             ) from error
+
+    def _whole_config(self, layers: Layers, steps: int) -> Any:
+        config = self.peft_config(layers, steps)
+        config.target_modules = ALL_LINEAR if self.target_modules.strip() == ALL_LINEAR else set(layers)
+        return config

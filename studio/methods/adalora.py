@@ -115,6 +115,9 @@ class Adalora(Targeted):
             orth_reg_weight=self.orth_reg_weight,
         )
 
+    def only_here(self) -> str:
+        return "the studio takes AdaLoRA's ranks in its own way"
+
     def attach(self, model: Any, steps: int = 0) -> Any:
         attached = super().attach(model, steps)
         for name, weight in attached.named_parameters():

@@ -46,6 +46,12 @@ class Full(Method):
     def leaner(self, *, gpu: bool) -> str:
         return "lora"
 
+    def only_here(self) -> str:
+        return ""
+
+    def peft_config_for(self, structure: Structure, steps: int) -> None:
+        return None
+
     def attach(self, model: Any, steps: int = 0) -> Any:
         from studio.models.own import InPlace
 

@@ -151,6 +151,11 @@ class Lora(Targeted):
             use_dora=self.use_dora,
         )
 
+    def only_here(self) -> str:
+        if self._halves == 2:
+            return f"a start with {self.init_lora_weights} beside a base that stays whole is the studio's own code"
+        return "rates of LoRA+ are the studio's own code" if self.loraplus_lr_ratio != 1 else ""
+
     def attach(self, model: Any, steps: int = 0) -> Any:
         attached = super().attach(model, steps)
         if self._halves == 2:

@@ -37,6 +37,9 @@ class Prompt(Prompted):
     def trainable(self, structure: Structure) -> int:
         return self.num_virtual_tokens * Flow(structure).hidden
 
+    def only_here(self) -> str:
+        return "a first text is put in by the studio's own code" if self.prompt_tuning_init_text.strip() else ""
+
     def peft_config(self) -> Any:
         from peft import PromptTuningConfig
 

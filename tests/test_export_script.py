@@ -1,0 +1,292 @@
+"""The program that a run is written out as: it gives the run's losses, and nothing of a run's words becomes code."""
+
+from __future__ import annotations
+
+import ast
+import json
+import os
+import re
+import runpy
+import subprocess
+import sys
+import warnings
+import zipfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from studio.config import RunConfig
+from studio.data.library import divided, open_source
+from studio.errors import ConfigError, DatasetError
+from studio.events import DataReady, Done, ModelReady, StepDone
+from studio.exports import Source, exports
+from studio.jobs import Jobs, create_run
+from studio.store import wait_for_end
+from studio.workspace import Workspace
+
+APART = 2e-5  # in nats, of losses of about 5: what another order of sums makes of float32
+
+
+def quiet(*_: Any) -> None:
+    pass
+
+
+@pytest.fixture
+def finished(jobs: Jobs, tiny_config: Callable[..., RunConfig]) -> Callable[..., Source]:
+    """A run that came to its end, in float32 on the CPU."""
+
+    def run(**changes: Any) -> Source:
+        exact = {"dtype": "float32", "answer_rows": 0, "sample_rows": 0, "eval_steps": 2}
+        config = tiny_config(**{**changes, "training": {**exact, **changes.get("training", {})}, "method": "lora"})
+        method = changes.get("method", {"name": "lora", "r": 4})
+        run_id = jobs.submit(RunConfig.parse({**config.to_dict(), "method": method}))
+        state = wait_for_end(jobs.store, run_id, timeout=120)
+        assert state.status == "done", state.problem
+        return Source.of(jobs.workspace, run_id)
+
+    return run
+
+
+def exported(source: Source, form: str, folder: Path) -> Path:
+    """Unpacked."""
+    folder.mkdir(exist_ok=True)
+    to = folder / f"{form}.zip"
+    chosen = exports()[form]()
+    chosen.check(source)
+    chosen.write(source, to, quiet)
+    assert to.stat().st_size <= chosen.room(source)
+    with zipfile.ZipFile(to) as archive:
+        archive.extractall(folder / form)
+    to.unlink()
+    return folder / form
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line]
+
+
+def curves(said: list[dict[str, Any]]) -> dict[tuple[str, int], float]:
+    return {(name, each["step"]): each[name] for each in said for name in ("loss", "eval_loss") if name in each}
+
+
+def furthest(folder: Path) -> float:
+    """How far the program's losses are from the run's, at most."""
+    mine, there = curves(lines(folder / "out" / "losses.jsonl")), curves(lines(folder / "curve.jsonl"))
+    assert mine.keys() == there.keys()
+    assert len(there) >= 6
+    print("APART", max(abs(mine[key] - there[key]) for key in there))
+    return max(abs(mine[key] - there[key]) for key in there)
+
+
+def ran(folder: Path, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Run it within this process, which has its libraries already."""
+    monkeypatch.setattr(sys, "argv", ["train.py", "--out", str(folder / "out")])
+    with warnings.catch_warnings():  # of libraries about one another
+        warnings.simplefilter("ignore")
+        runpy.run_path(str(folder / "train.py"))
+    return furthest(folder)
+
+
+def test_the_script_needs_no_studio_and_gives_the_same_losses(finished: Callable[..., Source], tmp_path: Path) -> None:
+    source = finished(training={"max_steps": 12, "gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine"})
+    folder = exported(source, "script", tmp_path)
+    code = (folder / "train.py").read_text(encoding="utf-8")
+    used = {node.module or "" for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)}
+    assert {name.partition(".")[0] for name in used} == {"pathlib", "peft", "torch", "transformers"}
+    done = subprocess.run(
+        [sys.executable, "-W", "error::SyntaxWarning", "train.py"],
+        cwd=folder,
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert furthest(folder) < APART
+    assert "away from the run's, at 12 steps" in done.stdout
+    from safetensors.torch import load_file
+
+    mine, there = (load_file(each / "adapter_model.safetensors") for each in (folder / "out", source.folder.adapter))
+    assert mine.keys() == there.keys()
+    assert all((mine[name] - there[name]).abs().max() < 1e-3 for name in there)
+
+
+def test_another_rate_another_mask_or_another_order_shows(
+    finished: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = exported(finished(), "script", tmp_path)
+    assert ran(folder, monkeypatch) < APART
+    whole = (folder / "train.py").read_text(encoding="utf-8")
+    for right, wrong in [
+        ("LEARNING_RATE = 0.01", "LEARNING_RATE = 0.011"),
+        ('for start, end in row["learnt"]', 'for start, end in [(0, len(row["text"]))]'),
+        ("random.Random(SEED + epoch)", "random.Random(SEED + epoch + 1)"),
+        ("set_seed(SEED)", "set_seed(SEED + 1)"),
+    ]:
+        assert whole.count(right) == 1
+        (folder / "train.py").write_text(whole.replace(right, wrong), encoding="utf-8")
+        assert ran(folder, monkeypatch) > 10 * APART, wrong
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "packed texts": {"dataset": {"format": "text", "columns": {"text": "completion"}}, "objective": {"max_length": 40}},
+    "everything packed": {"objective": {"loss_on": "everything", "max_length": 60}, "method": {"name": "ia3"}},
+    "a learnt prompt": {"method": {"name": "prompt", "num_virtual_tokens": 4}},
+    "all weights": {"method": {"name": "full"}, "training": {"weight_decay": 0.1, "max_grad_norm": 0}},
+    "dora, picked layers": {
+        "method": {"name": "dora", "target_modules": "q_proj, layers.0.mlp.down_proj", "rank_pattern": "q_proj=2"},
+        "training": {"label_smoothing_factor": 0.1, "gradient_checkpointing": True, "lr_scheduler_type": "constant"},
+    },
+    "the last answer, another template": {
+        "objective": {"loss_on": "last_answer", "chat_template": "plain"},
+        "training": {"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 2, "optim": "adamw_torch"},
+    },
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_whatever_is_asked_for_the_losses_are_the_same(
+    finished: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    source = finished(**OTHERS[name])
+    assert ran(exported(source, "script", tmp_path), monkeypatch) < APART
+
+
+# -- without training ------------------------------------------------------------------------------------
+
+
+def told(workspace: Workspace, config: RunConfig) -> Source:
+    """A run that its log says took four steps."""
+    folder = create_run(workspace, config)
+    config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8")))
+    chosen = config.dataset
+    sides = divided(
+        open_source(chosen.source, workspace, chosen.mapping()), (chosen.validation_share, 0.0), config.seed
+    )
+    report = DataReady(
+        train_rows=len(sides.train.rows), validation_rows=0, truncated_rows=0, skipped_rows=0, tokens=1,
+        trained_tokens=1, fingerprint=sides.train.fingerprint,
+    )  # fmt: skip
+    model = ModelReady(name="", parameters=1, trainable_parameters=1, device="cpu", dtype="float32", reason="")
+    for event in (report, model, StepDone(step=4, total_steps=4, seconds=1, tokens=1, metrics={"loss": 1.0}), Done()):
+        folder.events.append(event)
+    folder.events.close()
+    return Source.of(workspace, folder.id)
+
+
+HOSTILE = "'''\"\"\"\\\n__import__('os').abort()\n#«argparse»«rows»{peft}\u202e\u2028"
+
+
+def as_program(code: str) -> str:
+    """Its structure: all that it does, whatever its literals say."""
+
+    class Blank(ast.NodeTransformer):
+        def visit_Constant(self, node: ast.Constant) -> ast.Constant:
+            return ast.Constant(type(node.value).__name__)
+
+    return ast.dump(Blank().visit(ast.parse(code)))
+
+
+def test_no_word_of_a_run_becomes_code(
+    workspace: Workspace, tiny_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    from studio.models.tiny import tiny_model, tiny_tokenizer
+
+    def source(word: str) -> Source:
+        folder = tmp_path / f"models {word}"
+        tiny_model().save_pretrained(folder)
+        tiny_tokenizer().save_pretrained(folder)
+        path = tmp_path / f"{word}.jsonl"
+        rows = [{f"{word} p": f"{word} {at}", f"{word} c": word} for at in range(9)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        columns = {"prompt": f"{word} p", "completion": f"{word} c"}
+        dataset = {"source": str(path), "format": "prompt_completion", "columns": columns}
+        return told(workspace, tiny_config(model=str(folder), dataset=dataset, label=word))
+
+    plain, hostile = (
+        {form: exported(run, form, tmp_path / each) for form in ("script", "notebook")}
+        for run, each in ((source("word"), "plain"), (source(HOSTILE), "hostile"))
+    )
+    one, other = ((each["script"] / "train.py").read_text(encoding="utf-8") for each in (plain, hostile))
+    compile(other, "train.py", "exec")
+    assert as_program(one) == as_program(other)
+    comments = [re.findall(r"(?m)#.*$", code.replace(repr(HOSTILE)[1:-1], "")) for code in (one, other)]
+    assert comments[0] == comments[1]
+    assert str(tmp_path) not in other
+    assert [each["text"].count(HOSTILE) for each in lines(hostile["script"] / "train.jsonl")] == [2] * 7
+    cells = [
+        json.loads((each["notebook"] / "train.ipynb").read_text(encoding="utf-8"))["cells"] for each in (plain, hostile)
+    ]
+    assert [as_program("".join(cell["source"])) for cell in cells[0] if cell["cell_type"] == "code"] == [
+        as_program("".join(cell["source"])) for cell in cells[1] if cell["cell_type"] == "code"
+    ]
+    assert [cell for cell in cells[0] if cell["cell_type"] == "markdown"] == [
+        cell for cell in cells[1] if cell["cell_type"] == "markdown"
+    ]
+
+
+def test_the_notebook_is_the_scripts_own_code_in_cells(
+    workspace: Workspace, tiny_config: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    source = told(workspace, tiny_config())
+    script, notebook = (exported(source, form, tmp_path) for form in ("script", "notebook"))
+    book = json.loads((notebook / "train.ipynb").read_text(encoding="utf-8"))
+    assert (book["nbformat"], book["nbformat_minor"]) == (4, 5)
+    assert len({cell["id"] for cell in book["cells"]}) == len(book["cells"])
+    code = ["".join(cell["source"]) for cell in book["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] for cell in book["cells"] if cell["cell_type"] == "code")
+    whole = (script / "train.py").read_text(encoding="utf-8")
+    assert [cell for cell in code[3:] if cell not in whole] == []
+    assert "argparse" not in "".join(code)
+    kinds = [cell["cell_type"] for cell in book["cells"]]
+    assert kinds == ["markdown", *["markdown", "code"] * len(code)]
+    files = {path.relative_to(notebook).as_posix() for path in notebook.rglob("*") if path.is_file()}
+    beside = {"train.jsonl", "eval.jsonl", "curve.jsonl", "requirements.txt", "model/model.safetensors"}
+    assert beside < files
+    assert "transformers==" in (script / "requirements.txt").read_text(encoding="utf-8")
+
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "is not written out: its loss": {"objective": "dpo"},
+    "rates of LoRA\\+": {"method": {"name": "lora", "loraplus_lr_ratio": 4}},
+    "a start with pissa": {"method": {"name": "lora", "init_lora_weights": "pissa"}},
+    "is the studio's own code": {"method": "lora_scratch"},
+    "takes AdaLoRA's ranks": {"method": "adalora"},
+    "a first text is put in": {"method": {"name": "prompt", "prompt_tuning_init_text": "Say"}},
+    "its vocabulary was extended": {"vocabulary": {"new_tokens": 3}},
+    "it guarded old data": {"old": {"source": "customer_messages"}},
+    "it trained on several devices": {"training": {"num_processes": 2}},
+}
+
+
+@pytest.mark.parametrize("why", REFUSED)
+def test_what_cannot_be_written_out_is_refused_with_the_reason(
+    workspace: Workspace, tiny_config: Callable[..., RunConfig], why: str
+) -> None:
+    source = told(workspace, tiny_config())
+    changes = {
+        key: {**(source.config.to_dict()[key] if key not in ("method", "objective") else {}), **each}
+        if isinstance(each, dict)
+        else each
+        for key, each in REFUSED[why].items()
+    }
+    config = RunConfig.parse({**source.config.to_dict(), **changes})
+    for form in ("script", "notebook"):
+        with pytest.raises(ConfigError, match=why):
+            exports()[form]().check(replace(source, config=config))
+
+
+def test_rows_that_changed_since_are_refused(
+    workspace: Workspace, tiny_config: Callable[..., RunConfig], rows_file: Path, tmp_path: Path
+) -> None:
+    source = told(workspace, tiny_config())
+    rows_file.write_text(rows_file.read_text(encoding="utf-8").replace("row 7", "row 8"), encoding="utf-8")
+    with pytest.raises(DatasetError, match="others than when this run learnt"):
+        exports()["script"]().write(source, tmp_path / "a.zip", quiet)
+    assert not (tmp_path / "a.zip").exists()
+    rows_file.unlink()
+    with pytest.raises(DatasetError, match="There is no data set or file"):
+        exports()["script"]().check(source)
