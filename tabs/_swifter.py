@@ -2,16 +2,19 @@
 
 A page of a thousand components is searched from its root for each target of each handler, when it opens and whenever a
 handler is called. What is replaced finds the same: in a map, or not at all where nothing is made of what is found.
+On the server a page is described by the signatures of its components' constructors, which are worked out once.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 
 import gradio
 from fastapi import APIRouter
 from fastapi.responses import Response
+from gradio.blocks import Block
 
 # Which events of a component somebody listens to: a million looks through the targets of all handlers.
 LOOP = (
@@ -66,5 +69,22 @@ def router() -> APIRouter:
     return routes
 
 
+def know_signatures() -> None:
+    """Let each component's constructor know its own signature.
+
+    Python works it out anew whenever it is asked for, and Gradio asks twelve thousand times while it builds this page.
+    """
+    classes = [Block]
+    for cls in classes:
+        classes += cls.__subclasses__()
+        init = vars(cls).get("__init__")
+        while init is not None and "__signature__" not in vars(init):
+            init.__signature__ = inspect.signature(init)
+            init = getattr(init, "__wrapped__", None)
+
+
 def _sending(script: str) -> Callable[[], Response]:
     return lambda: Response(script, media_type="text/javascript")
+
+
+know_signatures()  # here: whatever builds a page has imported this

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from types import FunctionType
+
+import gradio
 import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
@@ -74,3 +78,12 @@ def test_the_installed_gradio_is_served_with_the_changes() -> None:
         for slow, quick in changes.items():
             assert slow not in script.text
             assert script.text.count(quick) == 1
+
+
+def test_constructors_know_the_signature_that_they_have() -> None:
+    for cls in (gradio.HTML, gradio.Row, gradio.Dropdown):
+        init = inspect.unwrap(cls.__init__)
+        unaware = FunctionType(init.__code__, init.__globals__, None, init.__defaults__, init.__closure__)
+        unaware.__kwdefaults__, unaware.__annotations__ = init.__kwdefaults__, init.__annotations__
+        assert inspect.signature(cls.__init__) == inspect.signature(unaware)
+        assert inspect.signature(cls.__init__) is inspect.signature(cls.__init__)  # not worked out anew
