@@ -48,7 +48,7 @@ def main(serve: Serve, argv: list[str] | None = None) -> int:
             return _prompts(options, workspace)
         if options.command in ("bench", "evaluate", "card"):
             return _judge(options, workspace)
-        if options.command in ("export", "import"):
+        if options.command in ("export", "import", "publish"):
             return _share(options, workspace)
         if options.command == "check":
             return check(options.file, workspace, as_json=as_json)
@@ -98,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
         "--limit", action="append", default=[], metavar="NAME=VALUE", help=f"of a workshop's people: {_limits()}"
     )
     _workspace_option(parser, default_root())
-    known = "{train,rehearse,prompts,worth,bench,evaluate,card,export,import,check,doctor,recipes,reset-workshop}"
+    known = "{train,rehearse,prompts,worth,bench,evaluate,card,export,import,publish,check,doctor,recipes,reset-workshop}"
     commands = parser.add_subparsers(dest="command", metavar=known)
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -151,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     anew = commands.add_parser("reset-workshop", help="let a workshop begin anew: everybody's work is moved aside")
     for command in (trial, judged, speed, asked, about, leaving, taken, data):
         command.add_argument("--json", action="store_true", help="print one JSON object")
-    for command in (run, trial, search, judged, speed, asked, about, leaving, taken, data, health, anew):
+    for command in (run, trial, search, judged, speed, asked, about, leaving, taken, sent, data, health, anew):
         _workspace_option(command, argparse.SUPPRESS)
     return parser
 

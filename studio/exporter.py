@@ -173,7 +173,8 @@ def made(workspace: Workspace) -> list[Exported]:
     for each in binder.listed(workspace.exports):
         try:
             exported = Exported(**each.about)
-            if exported.name == each.name and exported.path(workspace).is_file():
+            here = exported.name == each.name and Path(exported.file).name == exported.file
+            if here and exported.path(workspace).is_file():
                 found.append(exported)
         except TypeError:
             continue

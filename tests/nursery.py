@@ -36,13 +36,15 @@ PLACE = "FINETUNE_STUDIO_TESTS_NURSERY"  # environment variable: the folder of t
 STARTED = {  # by whom it is started; `python -m` of any other module is started as ever
     "studio.worker": WORKER,
     **dict.fromkeys(
-        (f"studio.{each}" for each in ("bencher", "carder", "examiner", "previewer", "responder", "stage")), WORKER
+        (f"studio.{each}" for each in ("bencher", "carder", "examiner", "exporter", "previewer", "responder", "stage")),
+        WORKER,
     ),
     **dict.fromkeys(
         (f"studio.{each}" for each in ("evaluator", "inspector", "prompter", "querier", "weigher", "writer")), WORKER
     ),
     "tabs._main": STUDIO,
     "tests.ui.brief": STUDIO,
+    "tests.ui.first_tiny": STUDIO,
 }
 _NUMBER = struct.Struct("<i")
 

@@ -75,6 +75,7 @@ class Whole:
     model: Any  # a Headed where it names labels; None once it was saved
     tokenizer: Any
     source: Source
+    title: str  # of the base
     conversations: list[list[Message]]  # held-out ones; none where the run held none out
     rows: list[list[int]]  # tokens
     before: list[Tensor]
@@ -124,7 +125,7 @@ def whole(source: Source, tell: Tell) -> Whole:
     if isinstance(trained.model, Headed):
         trained.model.backbone = model
         model = trained.model
-    found = Whole(model.eval(), trained.tokenizer, source, conversations, rows, before, [])
+    found = Whole(model.eval(), trained.tokenizer, source, located.title, conversations, rows, before, [])
     found.notes += _beside_quantised(found, located, tell)
     return found
 
