@@ -311,7 +311,7 @@ def _chance(seen: _Seen) -> Verdict | None:
 
 
 def _edge_cases(seen: _Seen) -> Verdict | None:
-    if not seen.state.talks:
+    if not seen.state.writes:
         return _NONE
     if found := tried(seen.workspace, seen.state.id):
         return (
