@@ -22,7 +22,7 @@ def test_ci_runs_the_readmes_test_command() -> None:
     assert command[0] in read(".ci/run").replace("install -q ", "install ")
 
 
-@pytest.mark.parametrize("page", ["settings", "datasets", "methods", "rewards", "curves", "prompts"])
+@pytest.mark.parametrize("page", ["settings", "datasets", "methods", "rewards", "curves", "prompts", "export"])
 def test_a_page_made_from_the_code_is_what_the_code_says(page: str) -> None:
     spec = importlib.util.spec_from_file_location(f"make_{page}", ROOT / "docs" / f"make_{page}.py")
     assert spec
@@ -47,6 +47,6 @@ def test_a_space_installs_what_the_project_needs_in_the_tested_versions() -> Non
 
 
 def test_links_and_pictures_exist() -> None:
-    for name in ("README.md", "CONTRIBUTING.md", "docs/datasets.md", "docs/prompts.md"):
+    for name in ("README.md", "CONTRIBUTING.md", "docs/datasets.md", "docs/prompts.md", "docs/export.md"):
         for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):
             assert ((ROOT / name).parent / target).exists(), f"{name} points to {target}"

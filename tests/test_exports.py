@@ -234,6 +234,7 @@ def test_the_adapter_loads_in_peft_beside_its_base(workspace: Workspace, tiny_co
     torch.testing.assert_close(logits(model.eval()), logits(answers_apart(source)))
     tokenizer = AutoTokenizer.from_pretrained(folder)
     assert tokenizer.chat_template == CHAT_TEMPLATES["chatml"]
+    assert (folder / "README.md").is_file()
     texts = [each for each in folder.rglob("*") if each.suffix != ".safetensors"]
     assert all("secret place" not in each.read_text(encoding="utf-8") for each in texts)
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
 
 from studio.errors import ModelError, RunError
-from studio.exports import Source, Tell, exports
+from studio.exports import Source, Tell
 from studio.models.catalog import folder_of, is_here
 from studio.models.structure import Structure
 from studio.models.vocabulary import terms_of
@@ -72,15 +71,11 @@ def tokenizer_of(source: Source) -> Any | None:
     return found
 
 
-def texts(source: Source, tell: Tell) -> dict[str, str]:
-    """File name → text of what explains the run to a reader, as far as that can be made."""
-    card = exports().get("card")
-    if card is None or card.ending != ".md":
-        return {}
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "README.md"
-        card().write(source, path, tell)
-        return {"README.md": path.read_text(encoding="utf-8")}
+def texts(source: Source) -> dict[str, str]:
+    """File name → text of what explains the run to whoever finds the weights."""
+    from studio.exports.card import model_card  # that file belongs to the catalog, which this one serves
+
+    return model_card(source)
 
 
 def zipped(folder: Path, to: Path, tell: Tell) -> None:
