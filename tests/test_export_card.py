@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from studio import binder as evaluations
 from studio.config import RunConfig
 from studio.events import (
     AnswersScored,
@@ -34,6 +35,7 @@ from studio.exports.card import model_card
 from studio.jobs import create_run
 from studio.store import Point
 from studio.workspace import RunFolder, Workspace
+from studio.worth import KEYS, Line, Report, Side, Training
 
 DATA = DataReady(
     train_rows=32,
@@ -116,6 +118,51 @@ def test_a_path_of_this_machine_is_not_published(finished: Callable[..., Source]
     assert str(tmp_path) not in text.replace("\\", "")
 
 
+def test_what_evaluations_and_the_report_on_its_worth_found_stands_there_with_intervals(
+    finished: Callable[..., Source], workspace: Workspace
+) -> None:
+    source = finished()
+    assert "not on other tasks or other data" in model_card(source)["README.md"]
+    run = source.state.id
+    candidates = [{"model": "tiny"}, {"run": run}]
+    about = {
+        "title": "Of <b>two</b>",
+        "settings": {"candidates": candidates},
+        "contenders": [{"title": "Base", "identity": ""}, {"title": "*Tuned*", "identity": ""}],
+        "sets": [{"name": "new", "title": "Rows", "kind": "labels", "several": None, "notes": []}],
+    }
+    rows = [{"set": 0, "asked": [{"role": "user", "content": f"q{at}"}], "right": "yes"} for at in range(40)]
+    said = [
+        {"said": who, "set": 0, "rows": [[at, "yes" if at < right else "no"] for at in range(40)]}
+        for who, right in ((0, 10), (1, 30))
+    ]
+    evaluations.create(workspace.evaluations, "two", about).append(*rows, *said)
+    other = {
+        **about,
+        "title": "Of another",
+        "settings": {"candidates": [{"model": "tiny"}, {"run": run, "tuned": False}]},
+    }
+    evaluations.create(workspace.evaluations, "other", other).append(*rows, *said)
+    sides = {key: Side(scores=scores, prompt_tokens=9, answer_tokens=9, seconds=0.5, memory=0) for key, scores in (
+        ("base", (0.0,) * 6), ("tuned", (1.0, 0.5) * 3)
+    )}  # fmt: skip
+    lines = tuple(Line(key=key, side=sides.get(key)) for key in KEYS)
+    training = Training(seconds=1, tokens=9)
+    found = Report(title="T", rows=6, rewards={}, lines=lines, training=training)
+    source.folder.worth.write_text(found.model_dump_json(), encoding="utf-8")
+
+    text = model_card(source)["README.md"]
+    assert "### Of &lt;b&gt;two&lt;/b&gt;: Rows" in text
+    assert r"| Measure | Base | \*Tuned\* | Rows |" in text
+    assert "| Accuracy | 25.0% (14.2% to 40.2%) | 75.0% (59.8% to 85.8%) | 40 |" in text
+    assert "is better than Base on Rows" in text
+    assert "Of another" not in text
+    assert "not on other tasks or other data" not in text
+    assert re.search(r"\| Base, plain prompt \| 0 \(0 to 0\) \| 0\.5 s \|", text)
+    assert re.search(r"\| Tuned, plain prompt \| 0\.75 \(0\.5\d* to 0\.9\d*\) \|", text)
+    assert "Fine-tuning made the model better" in text
+
+
 def test_a_sample_tells_its_licence_and_its_language(finished: Callable[..., Source]) -> None:
     dataset = {"source": "customer_messages", "format": None, "columns": {}, "validation_share": 0.1}
     text = model_card(finished(dataset=dataset))["README.md"]
@@ -181,7 +228,10 @@ def test_names_of_runs_rows_and_labels_stay_text(
 
 
 def test_inline_text_and_fences() -> None:
-    assert inline("a\n\n# b *c* <i>") == r"a \# b \*c\* &lt;i&gt;"
+    assert inline("a\n\n# b-c *d* <i>") == r"a # b-c \*d\* &lt;i&gt;"
+    assert [inline(each) for each in ("- a", "# a", "1. a", "www.a.b", "a@b", "http://a")] == [
+        r"\- a", r"\# a", r"1\. a", r"www\.a.b", r"a\@b", r"http\://a",
+    ]  # fmt: skip
     assert fenced("a\n````\nb", "yaml").splitlines()[0] == "`````yaml"
 
 

@@ -13,8 +13,6 @@ from typing import Any
 
 import yaml
 
-from studio import worth
-from studio.binder import listed
 from studio.catalog import key_of
 from studio.data import collection
 from studio.data.dataset import canonical
@@ -23,23 +21,18 @@ from studio.data.language import language
 from studio.data.library import Opened, open_source, samples
 from studio.data.parquet import rows_of
 from studio.errors import StudioError
-from studio.evaluate import Evaluation
-from studio.evaluated import Part, report
-from studio.evaluation.intervals import wilson
-from studio.evaluation.metrics import LABELS
 from studio.exports import Source
 from studio.exports._markdown import fenced, inline, table
 from studio.exports._names import base, base_name, paths, run_title
+from studio.exports._scores import evaluations, scores
 from studio.made import told as told_of
 from studio.models.catalog import SUGGESTIONS
-from studio.recommend import recommend
 from studio.store import Store
 
 _LICENCES = {"Apache-2.0": "apache-2.0", "Llama 3.2 Community": "llama3.2", "Gemma": "gemma"}  # as the Hub calls them
 _FROM_HUB = re.compile(r", from ([A-Za-z0-9][\w.-]*/[\w.-]+)$")  # in who brought a version
 _LOOKED_AT = 300  # rows, for the language
 _MOST_COUNTED = 200_000  # rows among which copies are counted
-_MOST_EVALUATIONS = 5  # the newest
 _FEW = 30  # held-out rows, with which only large differences can be told from chance
 _SMALL = 3e9  # parameters
 _RISEN = 1.05  # times the lowest loss on held-out rows
@@ -66,7 +59,7 @@ def page(source: Source, curves: str) -> str:
         f"# {inline(run_title(source))}\n",
         _what(source),
         _use(source),
-        _scores(source),
+        scores(source),
         f"## Curves\n\n![Loss by step]({curves})\n" if curves else "",
         _about_data(source, data),
         _training(source),
@@ -153,127 +146,6 @@ model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({name!r})
 answer = model.generate(**inputs, max_new_tokens={source.config.training.max_new_tokens})
 print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
     return f"## How to use\n\n{fenced(code, 'python')}"
-
-
-# -- how good it is ------------------------------------------------------------------------------------
-
-
-def _scores(source: Source) -> str:
-    found = [*_of_run(source), *_of_worth(source), *_of_evaluations(source)]
-    said = "\n".join(found) if found else "Nothing was measured.\n"
-    return f"## Scores\n\n{said}"
-
-
-def _of_run(source: Source) -> Iterator[str]:
-    """What the run itself measured on rows that it held out."""
-    state, rows = source.state, []
-    before, after, data = state.first_eval or {}, state.last_eval or {}, state.data
-    scored = min(data.validation_rows, source.config.training.eval_rows) if data else 0
-    for name, title in _LOSSES.items():
-        if name in after:
-            rows.append([title, _number(before.get(name)), _number(after[name]), f"{scored:,}"])
-    if answers := state.answers:
-        for name, value in answers.tuned.items():
-            title = inline(LABELS.get(name, name).partition(":")[0])
-            shown = [_share(each, answers.rows) for each in (answers.base.get(name), value)]
-            rows.append([title, *shown, f"{answers.rows:,}"])
-    for head in state.labels.heads if state.labels else []:
-        name = f"{inline(head['name'])}: " if len(state.labels.heads) > 1 else ""  # pyright: ignore[reportOptionalMemberAccess]
-        for metric, value in head["metrics"].items():
-            share = metric == "accuracy"
-            was = head["baseline"].get(metric)
-            shown = [_share(each, head["rows"]) if share else _number(each) for each in (was, value)]
-            rows.append([f"{name}{inline(metric)}", *shown, f"{head['rows']:,}"])
-    if rows:
-        yield "On rows of the same data that it never trained on:\n"
-        yield table(["Measure", _before(source), "Tuned", "Rows"], rows)
-        yield (
-            "What stands in brackets holds the true value in 19 of 20 such samples (Wilson's interval, which is wider "
-            "than needed for scores between right and wrong); the others have none.\n"
-        )
-    if found := state.preferences:
-        yield (
-            f"It prefers the better answer in {found.accuracy:.1%} of {found.rows:,} held-out pairs ({found.low:.1%} "
-            f"to {found.high:.1%} in 19 of 20 such samples); guessing would in half of them.\n"
-        )
-
-
-_LOSSES = {
-    "eval_loss": "Loss (nats)",
-    "eval_perplexity": "Perplexity",
-    "eval_old_loss": "Loss on old data (nats)",
-    "eval_reward": "Reward",
-    "eval_reward_accuracy": "Right preferences",
-}
-
-
-def _before(source: Source) -> str:
-    return "Always the same answer" if source.state.labels else "Base"
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
-
-
-def _share(value: float | None, rows: int) -> str:
-    if value is None:
-        return "–"
-    low, high = wilson(value * rows, rows)
-    return f"{value:.1%} ({low:.1%} to {high:.1%})"
-
-
-def _of_worth(source: Source) -> Iterator[str]:
-    """The report on whether training was worth it, where somebody asked for one."""
-    found = worth.known(source.workspace, source.state.id)
-    if found is None:
-        return
-    lines = [
-        [
-            inline(line.title),
-            f"{line.side.mean:.3g} ({line.side.interval[0]:.3g} to {line.side.interval[1]:.3g})",
-            f"{line.side.seconds:.2g} s",
-        ]
-        for line in found.lines
-        if line.side
-    ]
-    yield f"Base and tuned model with a plain and with a searched prompt, on {found.rows:,} rows no search had seen:\n"
-    yield table(["Model and prompt", "Score (in 9 of 10 such samples)", "An answer takes"], lines)
-    with suppress(ValueError):
-        yield f"{inline(recommend(found).text)}\n"
-
-
-def _of_evaluations(source: Source) -> Iterator[str]:
-    for evaluation in islice(_evaluations(source), _MOST_EVALUATIONS):
-        found = report(evaluation)
-        parts = [part for part in found.parts if part.measured]
-        for part in parts:
-            yield f"### {inline(evaluation.title)}: {inline(part.asked.title)}\n"
-            yield table(["Measure", *map(inline, found.titles), "Rows"], _measures(part, len(found.titles)))
-        yield "".join(f"- {inline(text)}\n" for text, _ in found.words)
-        if parts:
-            yield "What stands in brackets holds the true value in 19 of 20 such samples.\n"
-
-
-def _evaluations(source: Source) -> Iterator[Evaluation]:
-    """Those that asked this run's model, newest first."""
-    for binder in listed(source.workspace.evaluations):
-        with suppress(StudioError, KeyError, TypeError, ValueError):
-            evaluation = Evaluation(binder)
-            if any(each.run == source.state.id and each.tuned for each in evaluation.settings.candidates):
-                yield evaluation
-
-
-def _measures(part: Part, candidates: int) -> Iterator[list[str]]:
-    for each in part.measured:
-        shown = "{:.1%}" if each.measure.share else "{:.4g}"
-
-        def told(who: int, each: Any = each, shown: str = shown) -> str:
-            if who not in each.values:
-                return "–"
-            value = each.values[who]
-            return f"{shown.format(value.value)} ({shown.format(value.low)} to {shown.format(value.high)})"
-
-        yield [inline(each.measure.title), *(told(who) for who in range(candidates)), f"{each.rows:,}"]
 
 
 # -- what it was made of -------------------------------------------------------------------------------
@@ -405,7 +277,7 @@ def limits(source: Source, data: Data | None) -> Iterator[str]:
         yield f"Its data is mostly in '{inline(next(iter(data.languages)))}'; other languages were not looked at."
     if bits := getattr(config.method, "bits", ""):
         yield f"It learnt beside a base in {bits} bits and made up for its rounding: beside the whole one it differs."
-    if not any(_evaluations(source)):
+    if not any(evaluations(source)):
         yield "It was compared with its base on its own held-out rows at most; not on other tasks or other data."
     yield "It was not examined for safety, bias, or for what it remembers word by word of its data."
 

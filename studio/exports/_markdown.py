@@ -6,7 +6,8 @@ import html
 import re
 from collections.abc import Iterable, Sequence
 
-_MARKS = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@$^=])")  # ':' and '@' make links of addresses, '$' formulas
+# Marks that count anywhere: ':' and '@' make links of addresses, as does 'www.', '$' formulas; others begin a line.
+_MARKS = re.compile(r"([\\`*_{}\[\]()|~:@$^]|(?<=www)\.|^[#+=-]|(?<=^\d)\.|(?<=^\d\d)\.)", re.IGNORECASE)
 _TICKS = re.compile(r"`+")
 
 

@@ -6,38 +6,34 @@ column or a model is called, it stays a literal. `_texts.py` holds the fixed tex
 
 from __future__ import annotations
 
-import json
 import math
 import textwrap
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from studio.data.library import divided, open_source
+from studio.data.library import open_source
 from studio.data.templates import Mapping as Columns
-from studio.errors import ConfigError, DatasetError, RunError
+from studio.errors import ConfigError, RunError
 from studio.exports import Source, Tell
 from studio.exports import _texts as texts
 from studio.exports._names import run_title
+from studio.exports._rows import as_lines, compared, curve, rendered, rows_of
 from studio.made import installed
 from studio.models.catalog import BUNDLED, Located, structure_of
 from studio.objectives.next_token import NextToken
 from studio.settings import facts
-from studio.store import Store
 from studio.training.schedules import part
 from studio.training.settings import TrainingSettings
-
-if TYPE_CHECKING:
-    from studio.data.dataset import Dataset
-    from studio.data.rendering import Rendered
 
 _NEEDED = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
 _OWN = ("peft_type", "peft_version", "inference_mode")  # fields of peft's configs that it fills in by itself
 _MODEL = "model"  # the folder beside the program, where the model comes along
-_BYTES_A_TOKEN = 20  # of its text, twice: as a file and packed
+_BYTES_A_TOKEN = 20  # of its text, marks of the template and of JSON included
+_UNPACKED = 8  # times the rows' own file, in which they are compressed: texts stand in the program's files uncut
 
 
 @dataclass(frozen=True)
@@ -82,33 +78,34 @@ def check(source: Source) -> None:
 
 
 def room(source: Source) -> int:
-    """Bytes at most."""
-    data = source.state.data
-    return 10_000_000 + _BYTES_A_TOKEN * (data.tokens if data else 0)
+    """Bytes at most. Raises DatasetError where the rows are gone."""
+    chosen, data = source.config.dataset, source.state.data
+    rows = open_source(chosen.source, source.workspace, chosen.mapping(), chosen.version).train.path
+    return 10_000_000 + _BYTES_A_TOKEN * (data.tokens if data else 0) + _UNPACKED * rows.stat().st_size
 
 
 def recipe(source: Source, scratch: Path, tell: Tell) -> Recipe:
     """The run as a program; files that must be made lie in `scratch`. Imports torch. Raises StudioError."""
     check(source)
     tell("Reading the rows", 0, 3)
-    train, held_out, columns = _rows(source)
+    train, held_out, columns = rows_of(source)
     tell("Rendering them as the model saw them", 1, 3)
     located, tokenizer = _tokenizer(source)
     objective = source.config.objective
     assert isinstance(objective, NextToken)
-    learnt = _rendered(train, columns, tokenizer, objective)
-    scored = _rendered(held_out, columns, tokenizer, objective) if held_out else []
+    learnt = rendered(train, columns, tokenizer, objective)
+    scored = rendered(held_out, columns, tokenizer, objective) if held_out else []
     tell("Writing the program", 2, 3)
     parts = list(_parts(source, columns, located))
     files: dict[str, str | Path] = {
-        "train.jsonl": _lines(learnt),
-        "eval.jsonl": _lines(scored),
-        "curve.jsonl": _lines(_curve(source)),
+        "train.jsonl": as_lines(learnt),
+        "eval.jsonl": as_lines(scored),
+        "curve.jsonl": as_lines(curve(source)),
         "requirements.txt": _requirements(source, parts),
     }
     if located.path is None:
         files |= _tiny_files(scratch)
-    told = [*_compared(source, learnt, columns, tokenizer), *_about_model(located)]
+    told = [*compared(source, learnt, columns, tokenizer), *_about_model(located)]
     return Recipe(parts, files, told)
 
 
@@ -120,86 +117,6 @@ def zipped(to: Path, files: Mapping[str, str | Path]) -> None:
                 archive.write(content, name)
             else:
                 archive.writestr(name, content)
-
-
-# -- rows ----------------------------------------------------------------------------------------------
-
-
-def _rows(source: Source) -> tuple[Dataset, Dataset | None, Columns]:
-    """As the run read and divided them. Raises DatasetError where they are others by now."""
-    chosen, data = source.config.dataset, source.state.data
-    opened = open_source(chosen.source, source.workspace, chosen.mapping(), chosen.version)
-    shares = (chosen.validation_share, chosen.test_share)
-    sides = divided(opened, shares, source.config.seed, chosen.split, chosen.split_column)
-    if data is None or sides.train.fingerprint != data.fingerprint:
-        raise DatasetError(
-            f"The rows of {opened.title} are others than when this run learnt from them.",
-            remedy="Bring the old ones back, or run it again on the new ones.",
-        )
-    held_out = sides.validation
-    if held_out:
-        held_out = replace(held_out, rows=held_out.rows[: source.config.training.eval_rows])
-    return sides.train, held_out, opened.mapping
-
-
-def _rendered(dataset: Dataset, columns: Columns, tokenizer: Any, objective: NextToken) -> list[dict[str, Any]]:
-    """Rows that hold something to learn, as text with the stretches that are learnt; plain text is learnt whole."""
-    from jinja2 import TemplateError
-
-    from studio.data.rendering import render
-    from studio.data.templates import to_messages, to_text
-    from studio.data.tokens import encode_rendered, encode_text
-
-    cut_off, found = objective.cut_off(columns), []
-    for row in dataset.rows:
-        if columns.format == "text":
-            text = to_text(row, columns)
-            found += [{"text": text}] if encode_text(text, tokenizer, cut_off) else []
-        elif messages := to_messages(row, columns):
-            try:
-                shown: Rendered = render(messages, tokenizer, objective.loss_on)
-            except TemplateError:
-                continue
-            if encode_rendered([shown], tokenizer, cut_off)[0]:
-                found.append({"text": shown.text, "learnt": [list(span) for span in shown.spans]})
-    return found
-
-
-def _compared(source: Source, learnt: list[dict[str, Any]], columns: Columns, tokenizer: Any) -> list[str]:
-    """Whether these rows are as many tokens as the run counted."""
-    from studio.data.rendering import Rendered
-    from studio.data.tokens import encode_rendered, encode_text, pack, report_on
-
-    objective, data = source.config.objective, source.state.data
-    assert isinstance(objective, NextToken) and data  # noqa: PT018
-    cut_off = objective.cut_off(columns)
-    if columns.format == "text":
-        rows = [encode_text(row["text"], tokenizer, cut_off) for row in learnt]
-    else:
-        shown = [Rendered(row["text"], [(begin, end) for begin, end in row["learnt"]]) for row in learnt]
-        rows = encode_rendered(shown, tokenizer, cut_off)
-    kept = [row for row in rows if row]
-    report = report_on(pack(kept, objective.max_length) if objective.packs(columns) else kept, 0)
-    if (report.tokens, report.trained_tokens) == (data.tokens, data.trained_tokens):
-        return [
-            f"{len(learnt):,} rows, {report.tokens:,} tokens, {report.trained_tokens:,} of them learnt: as in the run."
-        ]
-    return [
-        f"The rows are {report.tokens:,} tokens, {report.trained_tokens:,} of them learnt, where the run counted "
-        f"{data.tokens:,} and {data.trained_tokens:,}: the tokenizer is another by now."
-    ]
-
-
-def _curve(source: Source) -> Iterator[dict[str, Any]]:
-    """The run's own losses, to hold the program's against."""
-    for point in Store(source.workspace).points(source.state.id):
-        kept = {name: point.metrics[name] for name in ("loss", "eval_loss") if name in point.metrics}
-        if kept:
-            yield {"step": point.step, **kept}
-
-
-def _lines(rows: Iterable[dict[str, Any]]) -> str:
-    return "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
 
 
 # -- model ---------------------------------------------------------------------------------------------
