@@ -99,7 +99,8 @@ class Sign:
 
     title: str
     about: str
-    code: bool  # whether newcomers are asked for one
+    code: bool = True  # whether newcomers are asked for one
+    hub: bool = False  # whether people come in by their Hugging Face account, and by nothing else
 
 
 class Door:
@@ -110,6 +111,7 @@ class Door:
         self.sessions, self._patience = Sessions(), Patience()
         self._sign, self._enter, self._lead = sign, enter, lead
         self._bound = "; SameSite=None; Secure; Partitioned" if secure else "; SameSite=Lax"
+        self._headers = _ALONE if secure else {**_ALONE, "X-Frame-Options": "DENY"}
 
     def routes(self) -> list[Any]:
         """For an application of Starlette: the door itself, and everything behind it."""
@@ -138,13 +140,17 @@ class Door:
             "problem": f'<p class="fault" role="alert">{problem}</p>' if problem else "",
             "name": escaped(name),
             "newcomer": "" if self._sign.code else "hidden",
+            "words": "hidden" if self._sign.hub else "",
+            "hub": "" if self._sign.hub else "hidden",
         }
         page = (ASSETS / "door.html").read_text(encoding="utf-8")
         for key, value in values.items():
             page = page.replace(f"<!--{key}-->", value)
-        return HTMLResponse(page, status, _ALONE)
+        return HTMLResponse(page, status, self._headers)
 
     async def _try(self, request: Request) -> Response:
+        if self._sign.hub:
+            return await self.refuse(request, ConfigError("Words open nothing here.", remedy="Sign in at the Hub."))
         if int(request.headers.get("content-length") or _LONGEST + 1) > _LONGEST:
             return PlainTextResponse("That is too much for a form.", status_code=413)
         async with request.form(max_files=0, max_fields=8) as form:
@@ -158,14 +164,22 @@ class Door:
                 self._patience.wrong(name)
                 raise
             self._patience.right(name)
-            await self._lead(who)  # here, where a form waits, rather than in front of an empty page
+            return await self.let_in(request, who)
         except StudioError as error:
-            told = f"<strong>{escaped(error.problem)}</strong> {escaped(error.remedy)}"
-            return await self._form(request, told, name, 403)
+            return await self.refuse(request, error, name)
+
+    async def let_in(self, request: Request, who: str) -> Response:
+        """Lead them to their studio from now on. Raises StudioError where it does not open."""
+        await self._lead(who)  # here, where a form waits, rather than in front of an empty page
         self.sessions.end(request.scope)
         answer = RedirectResponse("/", 303, _ALONE)
         self._give(answer, self.sessions.begin(who), SESSION_SECONDS)
         return answer
+
+    async def refuse(self, request: Request, error: StudioError, name: str = "") -> Response:
+        """The form again, with the reason."""
+        told = f"<strong>{escaped(error.problem)}</strong> {escaped(error.remedy)}"
+        return await self._form(request, told, name, 403)
 
     async def _leave(self, request: Request) -> Response:
         self.sessions.end(request.scope)
@@ -183,7 +197,7 @@ _ALONE = {
     "Referrer-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'self'; "
-    "base-uri 'none'; frame-ancestors 'none'",
+    "base-uri 'none'",
 }
 
 

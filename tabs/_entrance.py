@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from studio.workshop import PRESENTER, Person, Workshop
 from tabs import _presenter
 from tabs._door import Door, Sign, alive, behind, one_account
+from tabs._hub_login import HubLogin, Provider
 from tabs._rooms import Rooms
 
 _ONE = Sign("Finetune Studio", "Whoever started this studio gave it a name and a word.", code=False)
@@ -20,7 +21,9 @@ _MANY = Sign(
     "Finetune Studio · workshop",
     "Everybody has a studio of their own here: your data, runs and files are seen by nobody but you and whoever holds "
     "the workshop.",
-    code=True,
+)
+_OF_HUB = Sign(
+    "Finetune Studio", "Everybody has a studio of their own here. Your account only says who you are.", hub=True
 )
 
 
@@ -38,11 +41,17 @@ def for_many(workshop: Workshop, word: str, hosts: Sequence[str]) -> Starlette:
     rooms: list[Rooms] = []
     people: dict[str, Person] = {each.folder: each for each in workshop.people()}
     overview = _presenter.application(workshop)
+    provider = Provider.of_space()
 
     def enter(name: str, tried: str, code: str) -> str:
-        if name.casefold() == PRESENTER and hmac.compare_digest(tried.encode(), word.encode()):
+        if word and name.casefold() == PRESENTER and hmac.compare_digest(tried.encode(), word.encode()):
             return PRESENTER
         person = workshop.enter(name, tried, code)
+        people[person.folder] = person
+        return person.folder
+
+    def welcome(key: str, name: str) -> str:
+        person = workshop.welcome(key, name)
         people[person.folder] = person
         return person.folder
 
@@ -57,4 +66,6 @@ def for_many(workshop: Workshop, word: str, hosts: Sequence[str]) -> Starlette:
         finally:
             await rooms[0].close()
 
-    return behind(Door(_MANY, enter, lead), hosts, lifespan)
+    door = Door(_OF_HUB if provider else _MANY, enter, lead, secure=provider is not None)
+    more = HubLogin(provider, door, welcome).routes() if provider else ()
+    return behind(door, hosts, lifespan, *more)

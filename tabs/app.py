@@ -238,7 +238,7 @@ def serve(
     port = listener.getsockname()[1]
     shown = f"http://{'127.0.0.1' if host in ('0.0.0.0', '::', '') else host}:{port}"  # noqa: S104
     told = f"Finetune Studio is at {shown}  (workspace: {workspace.root}; Ctrl-C ends it)"
-    if entrance.workshop:
+    if entrance.workshop and entrance.word:
         told += f"\nNewcomers need the code {entrance.workshop.code}; 'presenter' sees everybody, with {entrance.word}"
     with workspace.claim() if entrance.workshop else contextlib.nullcontext():
         app = _application(workspace, entrance, _hosts(host), keep_warm=keep_warm)
