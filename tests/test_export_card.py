@@ -163,6 +163,20 @@ def test_what_evaluations_and_the_report_on_its_worth_found_stands_there_with_in
     assert "Fine-tuning made the model better" in text
 
 
+def test_how_to_use_it_depends_on_the_weights_beside_it(finished: Callable[..., Source]) -> None:
+    source = finished(model="tiny")
+    as_adapter(source.folder, peft_type="LORA")
+    texts = {weights: model_card(source, weights)["README.md"] for weights in ("adapter", "merged", "gguf")}
+    assert {each: front_matter(text)["library_name"] for each, text in texts.items()} == {
+        "adapter": "peft", "merged": "transformers", "gguf": "gguf",
+    }  # fmt: skip
+    code = {each: re.findall(r"```(?:python|sh)\n(.*?)```", text, re.DOTALL)[0] for each, text in texts.items()}
+    for weights in ("adapter", "merged"):
+        compile(code[weights], weights, "exec")
+        assert ("PeftModel" in code[weights]) == (weights == "adapter")
+    assert "llama-cli" in code["gguf"]
+
+
 def test_a_sample_tells_its_licence_and_its_language(finished: Callable[..., Source]) -> None:
     dataset = {"source": "customer_messages", "format": None, "columns": {}, "validation_share": 0.1}
     text = model_card(finished(dataset=dataset))["README.md"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from studio.errors import ModelError, RunError
 from studio.exports import Source, Tell
@@ -71,11 +71,11 @@ def tokenizer_of(source: Source) -> Any | None:
     return found
 
 
-def texts(source: Source) -> dict[str, str]:
+def texts(source: Source, weights: Literal["adapter", "merged"]) -> dict[str, str]:
     """File name → text of what explains the run to whoever finds the weights."""
     from studio.exports.card import model_card  # that file belongs to the catalog, which this one serves
 
-    return model_card(source)
+    return model_card(source, weights)
 
 
 def zipped(folder: Path, to: Path, tell: Tell) -> None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -31,6 +31,8 @@ from studio.store import Store
 
 _LICENCES = {"Apache-2.0": "apache-2.0", "Llama 3.2 Community": "llama3.2", "Gemma": "gemma"}  # as the Hub calls them
 _FROM_HUB = re.compile(r", from ([A-Za-z0-9][\w.-]*/[\w.-]+)$")  # in who brought a version
+Weights = Literal["adapter", "merged", "gguf"]
+_RELATIONS: dict[Weights, str] = {"adapter": "adapter", "merged": "finetune", "gguf": "quantized"}  # to the base
 _LOOKED_AT = 300  # rows, for the language
 _MOST_COUNTED = 200_000  # rows among which copies are counted
 _FEW = 30  # held-out rows, with which only large differences can be told from chance
@@ -51,14 +53,14 @@ class Data:
     same: bool | None  # whether they are what the run read; None: not known
 
 
-def page(source: Source, curves: str) -> str:
-    """All of it, as Markdown; `curves` is the picture's file name."""
+def page(source: Source, curves: str, weights: Weights) -> str:
+    """All of it, as Markdown; `curves` is the picture's file name, `weights` are what lies beside it."""
     data = _data(source)
     stretches = [
-        _front_matter(source, data),
+        _front_matter(source, data, weights),
         f"# {inline(run_title(source))}\n",
         _what(source),
-        _use(source),
+        _use(source, weights),
         scores(source),
         f"## Curves\n\n![Loss by step]({curves})\n" if curves else "",
         _about_data(source, data),
@@ -79,11 +81,13 @@ def licence(source: Source) -> str:
     return next((each.licence for each in SUGGESTIONS if each.model == source.config.model), "")
 
 
-def _front_matter(source: Source, data: Data | None) -> str:
+def _front_matter(source: Source, data: Data | None, weights: Weights) -> str:
     config, name = source.config, base_name(source)
     values: dict[str, Any] = {"base_model": name} if name else {}
-    if _is_peft(source):
-        values["library_name"] = "peft"
+    if name:
+        values["base_model_relation"] = _RELATIONS[weights]
+    if weights != "adapter" or _is_peft(source):
+        values["library_name"] = {"adapter": "peft", "merged": "transformers", "gguf": "gguf"}[weights]
     if (found := licence(source)) in _LICENCES:
         values["license"] = _LICENCES[found]
     if source.state.talks:
@@ -123,11 +127,15 @@ def _what(source: Source) -> str:
     return "\n\n".join(said) + "\n"
 
 
-def _use(source: Source) -> str:
-    if not (source.state.talks and _is_peft(source) and (name := base(source))):
+def _use(source: Source, weights: Weights) -> str:
+    loaded = weights != "adapter" or _is_peft(source)
+    if not (source.state.talks and loaded):
         return (
             "## How to use\n\nIt is loaded by Finetune Studio: this kind of model is none that other programs load.\n"
         )
+    if weights == "gguf":
+        code = "llama-cli -m FILE.gguf -p 'Your question'  # of llama.cpp; any program that reads GGUF files does"
+        return f"## How to use\n\n{fenced(code, 'sh')}"
     chat = source.config.dataset.format != "text"
     asked = (
         'inputs = tokenizer.apply_chat_template([{"role": "user", "content": "Your question"}], '
@@ -135,17 +143,19 @@ def _use(source: Source) -> str:
         if chat
         else 'inputs = tokenizer("A beginning", return_tensors="pt")'
     )
+    alone = "AutoModelForCausalLM.from_pretrained({})"
+    beside = f"PeftModel.from_pretrained({alone.format(repr(base(source)))}, folder)"
     code = f"""\
-from peft import PeftModel
+{"from peft import PeftModel" if weights == "adapter" else ""}
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 folder = "."  # this one
 tokenizer = AutoTokenizer.from_pretrained(folder)
-model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained({name!r}), folder)
+model = {beside if weights == "adapter" else alone.format("folder")}
 {asked}
 answer = model.generate(**inputs, max_new_tokens={source.config.training.max_new_tokens})
 print(tokenizer.decode(answer[0, inputs["input_ids"].shape[1]:], skip_special_tokens=True))"""
-    return f"## How to use\n\n{fenced(code, 'python')}"
+    return f"## How to use\n\n{fenced(code.lstrip(), 'python')}"
 
 
 # -- what it was made of -------------------------------------------------------------------------------

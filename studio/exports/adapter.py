@@ -43,7 +43,7 @@ class Adapter(Export):
             for file in source.folder.adapter.iterdir():
                 shutil.copyfile(file, folder / file.name)
             told = [*_for_others(folder / _CONFIG), *_with_tokenizer(source, folder)]
-            for name, text in texts(source).items():
+            for name, text in texts(source, "adapter").items():
                 (folder / name).write_text(text, encoding="utf-8")
             zipped(folder, to, tell)
         tell("Reading it back", 0, 0)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from studio.exports import Export, Source, Tell
-from studio.exports._card import page
+from studio.exports._card import Weights, page
 from studio.exports._curves import drawing
 from studio.exports._recipe import zipped
 from studio.store import Store
@@ -37,8 +37,8 @@ class Card(Export):
         return [f"It is {len(files[README].split()):,} words: read it before you publish it."]
 
 
-def model_card(source: Source) -> dict[str, str]:
-    """File name → text, for whatever the model is published with. Imports no torch."""
+def model_card(source: Source, weights: Weights = "adapter") -> dict[str, str]:
+    """File name → text, to lie beside such weights. Imports no torch."""
     curves = drawing(Store(source.workspace).points(source.state.id))
-    text = page(source, CURVES if curves else "")
+    text = page(source, CURVES if curves else "", weights)
     return {README: text, CURVES: curves} if curves else {README: text}

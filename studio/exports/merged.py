@@ -66,7 +66,7 @@ class Merged(Export):
             folder = Path(scratch)
             merged.save(folder, self.precision, SHARD, tell)
             told = merged.held_against_disk(folder, self.precision, tell)
-            for name, text in texts(source).items():
+            for name, text in texts(source, "merged").items():
                 (folder / name).write_text(text, encoding="utf-8")
             zipped(folder, to, tell)
         return told
