@@ -96,12 +96,12 @@ function draw() {
   choice.setAttribute("aria-label", "Which matrix");
   pictures.forEach((picture, i) => { const option = make("option", "", picture.title); option.value = i; choice.append(option); });
   choice.value = at;
-  const slider = make("input"), label = make("label", "rank"), readout = make("output");
+  const slider = make("input"), line = make("div", "rank"), readout = make("output");
   slider.type = "range";
   slider.min = 1;
   slider.setAttribute("aria-label", "Rank");
-  label.append(readout, slider);
-  tools.append(choice, label);
+  line.append(readout, slider);
+  tools.append(choice, line);
   const grid = make("div", "matrices"), parts = {
     w: drawn("w", "W: what is to be written"), b: drawn("b", ""), a: drawn("a", ""), ba: drawn("ba", "B A: what the rank can write"),
     e: drawn("e", "W − B A: what it misses"), bars: make("div", "bars"), tiles: make("div", "tiles"), grid, rank: readout,

@@ -4,7 +4,7 @@ const point = (item) => {
   const node = make("li", item.applies ? (item.ticked ? "ticked" : "open") : "off");
   const mark = make("span", "mark", item.applies ? (item.ticked ? "✓" : "○") : "–"), body = make("div", "body"), head = make("div", "head");
   mark.setAttribute("aria-hidden", "true");
-  head.append(make("strong", "", item.title), make("span", "seen", item.applies ? (item.ticked ? "shown" : "not shown") : "does not apply"));
+  head.append(make("strong", "", item.title), make("span", "state", item.applies ? (item.ticked ? "shown" : "not shown") : "does not apply"));
   body.append(head, make("p", "evidence", item.evidence), make("p", "muted", item.why));
   node.append(mark, body);
   if (item.applies && !item.ticked && item.go) node.append(button(item.go, "", () => trigger("click", { where: item.where })));
