@@ -29,7 +29,7 @@ from studio.exports import Export, Source
 from studio.models.machine import room as device_room
 from studio.processes import go_first
 from studio.rehearsal import device_now, size
-from studio.workspace import Workspace, slug, write_whole
+from studio.workspace import Workspace, write_whole
 
 LEFT_FREE = 100_000_000  # bytes of the disk that no export takes: runs must be able to write their logs
 _PIECE = 8_000_000  # bytes that are hashed between two words on how far it is
@@ -75,7 +75,7 @@ class Exporter:
         source = ready(self._workspace, run, export)
         with self._alone(export), _unfinished(self._workspace) as folder:
             check_room(self._workspace, export, source)
-            file = f"{slug(source.folder.id)}-{key_of(export)}{export.ending}"
+            file = f"{source.folder.id}-{key_of(export)}{export.ending}"
             about = {"workspace": str(self._workspace.root), "run": source.folder.id, "export": plain(export)}
             began, told = time.monotonic(), {}
             with closing(self.child.told({**about, "to": str(folder / file)})) as parts:

@@ -157,7 +157,7 @@ def _shelf(page: Page, chosen: str | None) -> tuple[Any, ...]:
 
 
 def _table(page: Page, found: Sequence[Exported]) -> str:
-    head = "".join(f'<th scope="col">{name}</th>' for name in ("Form", "Run", "Made", "File", "Checked"))
+    head = "".join(f'<th scope="col">{name}</th>' for name in ("Form", "File", "Run", "Made", "Checked"))
     return (
         f'<div class="scroll"><table class="history exports"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(_row(page, each) for each in found)}</tbody></table></div>"
@@ -172,8 +172,8 @@ def _row(page: Page, each: Exported) -> str:
         f'<p class="muted">SHA-256 <code>{escaped(each.sha256)}</code>, made in {each.seconds:,.0f} s</p></details>'
     )
     return (
-        f'<tr><th scope="row">{escaped(_form(each))}</th><td>{escaped(each.title)}</td><td>{_when(each)}</td>'
-        f"<td>{link}</td><td>{details}</td></tr>"
+        f'<tr><th scope="row">{escaped(_form(each))}</th><td>{link}</td><td>{escaped(each.title)}</td>'
+        f"<td>{_when(each)}</td><td>{details}</td></tr>"
     )
 
 
