@@ -266,6 +266,9 @@ def limits(source: Source, data: Data | None) -> Iterator[str]:
     config, state = source.config, source.state
     if config.model == "tiny":
         yield "The base is random: it knows no language. This model is a trial, and of no other use."
+    elif state.model and state.model.parameters < _SMALL and state.writes:
+        size = f"{state.model.parameters / 1e6:,.0f} million"
+        yield f"With {size} parameters it knows few facts, and states wrong ones fluently."
     if told := state.data:
         yield f"It learnt from {told.train_rows:,} rows of one data set; of what these do not hold it learnt nothing."
         held_out = told.validation_rows
@@ -280,9 +283,6 @@ def limits(source: Source, data: Data | None) -> Iterator[str]:
     lowest = _lowest(source)
     if lowest and state.last_eval and state.last_eval.get("eval_loss", 0) > _RISEN * lowest:
         yield "Its loss on held-out rows rose again before the end: it began to learn its rows by heart."
-    if state.model and state.model.parameters < _SMALL and state.writes:
-        size = f"{state.model.parameters / 1e6:,.0f} million"
-        yield f"With {size} parameters it knows few facts, and states wrong ones fluently."
     if data and data.languages:
         yield f"Its data is mostly in '{inline(next(iter(data.languages)))}'; other languages were not looked at."
     if bits := getattr(config.method, "bits", ""):
