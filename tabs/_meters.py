@@ -24,6 +24,11 @@ _DOING = {
     "answers": "Answers are being written or criticised",
     "prompts": "Prompts are being tried",
     "evaluations": "Models are being evaluated",
+    "benchmark": "Models are being measured",
+    "card": "A model is being measured",
+    "export": "An export is being made",
+    "import": "Something is being imported",
+    "publish": "Something is being published",
 }
 
 

@@ -22,6 +22,7 @@ from studio.jobs import Jobs
 from studio.meters import Freed, Meters
 from studio.store import Store, wait_for_end
 from studio.workspace import Workspace
+from tabs import _engines
 from tabs._meters import router, told
 from tests.holder import SIZE
 from tests.nvml import GB, Nvml, gpu
@@ -91,6 +92,11 @@ def test_an_answer_in_progress_is_ended_only_on_demand_and_with_a_sentence(meter
         next(answer)
     ending.join()
     assert list(chat.ask({}))
+
+
+def test_whatever_is_busy_has_words(workspace: Workspace) -> None:
+    for name in _engines.over(workspace).children():
+        assert "so its memory was not touched" in told(Freed(ram=0, gpu=0, busy=[name]))
 
 
 def test_what_comes_back_of_a_gpu_is_told() -> None:
