@@ -18,7 +18,10 @@ function answered(cases) {
     const card = make("article"), head = make("div", "head");
     head.append(make("strong", "", each.title), make("span", "muted", each.why));
     const long = each.prompt.length > 240, prompt = long ? `${each.prompt.slice(0, 240)} … (${each.prompt.length.toLocaleString()} letters)` : each.prompt;
-    card.append(head, make("pre", "asked", prompt.trim() ? prompt : "(nothing)"), make("pre", "answer", each.answer == null ? "(longer than the model reads)" : each.answer.trim() || "(nothing)"));
+    const answer = each.answer == null ? "(longer than the model reads)" : each.answer.trim() || "(nothing)";
+    const texts = [make("pre", "asked", prompt.trim() ? prompt : "(nothing)"), make("pre", "answer", answer)];
+    texts.forEach((text) => { text.tabIndex = 0; }); // they scroll
+    card.append(head, ...texts);
     box.append(card);
   }
   return box;
