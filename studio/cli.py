@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
         "--limit", action="append", default=[], metavar="NAME=VALUE", help=f"of a workshop's people: {_limits()}"
     )
     _workspace_option(parser, default_root())
-    known = "{train,rehearse,prompts,worth,bench,evaluate,card,export,import,publish,check,doctor,recipes,reset-workshop}"
+    known = (
+        "{train,rehearse,prompts,worth,bench,evaluate,card,export,import,publish,check,doctor,recipes,reset-workshop}"
+    )
     commands = parser.add_subparsers(dest="command", metavar=known)
     run = commands.add_parser("train", help="run a YAML config and print the run's folder last")
     run.add_argument("config", type=Path, metavar="CONFIG.yaml")
@@ -360,8 +362,11 @@ def _share(options: argparse.Namespace, workspace: Workspace) -> int:
     if options.command == "export":
         about: dict[str, Any] = {"to": options.to, "settings": options.set, "as_json": options.json}
         cli_export.export(options.run, options.form, workspace, _say, _told, **about)
-        return 0
-    cli_share.bring(options.what, workspace, _say, _told, base=options.base, as_json=options.json)
+    elif options.command == "import":
+        cli_share.bring(options.what, workspace, _say, _told, base=options.base, as_json=options.json)
+    else:
+        order = cli_share.Order(options.repo, options.public, options.update)
+        cli_share.publish(options.run, order, options.form, workspace, _say, _told, sure=options.yes)
     return 0
 
 

@@ -16,6 +16,7 @@ from studio.importer import Importer
 from studio.inspector import Inspector
 from studio.previewer import Previewer
 from studio.prompter import Prompter
+from studio.publish import Publisher
 from studio.querier import Querier
 from studio.rehearsal import Rehearser
 from studio.responder import Responder
@@ -45,6 +46,7 @@ class Engines:
     carder: Annotated[Carder, "card"]
     exporter: Annotated[Exporter, "export"]
     importer: Annotated[Importer, "import"]
+    publisher: Annotated[Publisher, "publish"]
 
     def children(self) -> dict[str, Child]:
         """Their processes, by what they hold memory for."""

@@ -16,7 +16,7 @@ from studio.exporter import Exported, check_room, delete, made, ready
 from studio.exports import Export, exports
 from studio.rehearsal import size
 from studio.settings import facts
-from tabs import _downloads, _import, _voices
+from tabs import _downloads, _import, _publish, _voices
 from tabs._form import Choice
 from tabs._shared import PRIVATE, QUIET, Page, ends, escaped, meter, refusal, run_choices, said, waits
 
@@ -49,6 +49,7 @@ def build(page: Page, tab: gr.Tab) -> None:
                 [], label="Export", interactive=True, scale=4, min_width=280, elem_id="export-chooser"
             )
             drop = gr.Button("Delete", variant="stop", elem_id="export-delete")
+    _publish.build(page, tab)
     _import.build(page, tab)
 
     def on(handler: Any) -> Any:

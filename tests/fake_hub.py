@@ -6,6 +6,7 @@ place of `HfApi` in every process that a test starts.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
@@ -13,8 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -168,3 +171,143 @@ class FakeHub:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(pid, signal.SIGKILL)
         (job / "end").write_text(json.dumps(["CANCELED", None, time.time()]), encoding="utf-8")
+
+
+class FakeServer:
+    """The Hub's HTTP interface, as far as pushing a model to it goes: the real `HfApi` speaks to this one.
+
+    `repos` are what it holds: name → {"private": bool, "files": {name: bytes}, "commits": [message]}. `refuse` are
+    answers to give instead: the beginning of a path → (status, what is said).
+    """
+
+    def __init__(self, tokens: dict[str, str]) -> None:
+        """`tokens`: each that is known → its role."""
+        self.tokens = tokens
+        self.repos: dict[str, dict[str, Any]] = {}
+        self.refuse: dict[str, tuple[int, str]] = {}
+        self.asked: list[str] = []  # methods and paths
+        self.stored: dict[str, bytes] = {}  # large files, by their hash
+        self.hold = threading.Event()  # cleared: uploads wait
+        self.hold.set()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.hold.set()
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    hub: FakeServer
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+    def do_GET(self) -> None:
+        self._answer()
+
+    do_POST = do_PUT = do_HEAD = do_GET
+
+    def _answer(self) -> None:
+        hub, path = self.hub, self.path.partition("?")[0]
+        body = self._body()
+        hub.asked.append(f"{self.command} {path}")
+        if refused := next((each for start, each in hub.refuse.items() if path.startswith(start)), None):
+            return self._say(refused[0], {"error": refused[1]})
+        if path.startswith("/upload/"):  # its address is the right to write there
+            hub.hold.wait(30)
+            hub.stored[path.rpartition("/")[2]] = body
+            return self._say(200, {})
+        if self._token() not in hub.tokens:
+            return self._say(401, {"error": f"Invalid credentials {self.headers.get('authorization')}"})
+        if path == "/api/whoami-v2":
+            role = hub.tokens[self._token()]
+            return self._say(200, {"type": "user", "name": "somebody", "auth": {"accessToken": {"role": role}}})
+        if path == "/api/validate-yaml":
+            return self._say(200, {"errors": [], "warnings": []})
+        if path == "/api/repos/create":
+            return self._create(json.loads(body))
+        if path.endswith("/info/lfs/objects/batch"):
+            return self._batch(json.loads(body))
+        return self._of_repo(path.removeprefix("/api/models/"), body)
+
+    def _create(self, asked: dict[str, Any]) -> None:
+        owner = asked.get("organization") or "somebody"
+        name = f"{owner}/{asked['name']}"
+        if owner != "somebody":
+            return self._say(
+                403, {"error": f'You don\'t have the rights to create a model under the namespace "{owner}"'}
+            )
+        if name in self.hub.repos:
+            return self._say(409, {"error": "You already created this model repo", "url": f"{self.hub.url}/{name}"})
+        private = asked.get("private", asked.get("visibility") == "private")
+        self.hub.repos[name] = {"private": private, "files": {}, "commits": []}
+        return self._say(200, {"url": f"{self.hub.url}/{name}"})
+
+    def _batch(self, asked: dict[str, Any]) -> None:
+        objects = [
+            {
+                **each,
+                "authenticated": True,
+                **({} if each["oid"] in self.hub.stored else {"actions": self._upload(each["oid"])}),
+            }
+            for each in asked["objects"]
+        ]
+        self._say(200, {"transfer": "basic", "objects": objects})
+
+    def _upload(self, oid: str) -> dict[str, Any]:
+        return {"upload": {"href": f"{self.hub.url}/upload/{oid}"}}
+
+    def _of_repo(self, path: str, body: bytes) -> None:
+        name, _, rest = path.replace("/preupload/", "\0preupload/").replace("/commit/", "\0commit/").partition("\0")
+        repo = self.hub.repos.get(name)
+        if repo is None:
+            return self._say(404, {"error": "Repository not found"}, {"X-Error-Code": "RepoNotFound"})
+        if rest.startswith("preupload/"):
+            files = json.loads(body)["files"]
+            modes = [{"path": each["path"], "uploadMode": _mode(each), "shouldIgnore": False} for each in files]
+            return self._say(200, {"files": modes})
+        if rest.startswith("commit/"):
+            for line in map(json.loads, body.splitlines()):
+                value = line["value"]
+                if line["key"] == "header":
+                    repo["commits"].append(value["summary"])
+                elif line["key"] == "file":
+                    repo["files"][value["path"]] = base64.b64decode(value["content"])
+                else:
+                    repo["files"][value["path"]] = self.hub.stored[value["oid"]]
+            url = f"{self.hub.url}/{name}/commit/{'0' * 40}"
+            return self._say(200, {"success": True, "commitOid": "0" * 40, "commitUrl": url})
+        return self._say(200, {"id": name, "modelId": name, "private": repo["private"], "siblings": [], "tags": []})
+
+    def _token(self) -> str:
+        return (self.headers.get("authorization") or "").removeprefix("Bearer ")
+
+    def _body(self) -> bytes:
+        if self.headers.get("transfer-encoding") == "chunked":
+            parts = []
+            while size := int(self.rfile.readline(), 16):
+                parts.append(self.rfile.read(size))
+                self.rfile.readline()
+            self.rfile.readline()
+            return b"".join(parts)
+        return self.rfile.read(int(self.headers.get("content-length") or 0))
+
+    def _say(self, status: int, values: dict[str, Any], headers: dict[str, str] | None = None) -> None:
+        text = json.dumps(values).encode()
+        with contextlib.suppress(OSError):  # whoever asked may be gone
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            for name, value in (headers or {}).items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(text)
+
+
+def _mode(file: dict[str, Any]) -> str:
+    return "lfs" if file["path"].endswith((".safetensors", ".gguf")) else "regular"
