@@ -34,7 +34,7 @@ from studio.searcher import Searches
 from studio.store import Store
 from studio.workshop import Entrance
 from studio.workspace import Workspace
-from tabs import _downloads, _engines, _entrance, _live, _meters, _runs, _searching, _swifter, _versus
+from tabs import _closed, _downloads, _engines, _entrance, _live, _meters, _runs, _searching, _swifter, _versus
 from tabs._engines import Engines
 from tabs._guard import LOOPBACK, SameOrigin
 from tabs._shared import QUIET, Page
@@ -110,9 +110,6 @@ def build(
         here = gr.Textbox(visible=False)
         arrived = demo.load(arrive, None, page.run, **QUIET).then(show, here, page.tabs, js=HERE, **QUIET)
         arrived.then(None, js="() => { document.body.dataset.arrived = ''; }", **QUIET)  # whoever drives it may begin
-    # Or Gradio takes any place on this machine for that of an upload: of a page that is mounted rather than launched it
-    # believes that nobody reaches it yet.
-    demo.has_launched = demo.is_running = True
     return demo
 
 
@@ -156,10 +153,13 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     app.add_middleware(SameOrigin)
     app.add_middleware(CORSMiddleware, allow_origins=[])
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])
+    alone = not hosts and not person
+    page = build(workspace, store, jobs, engines, searches, alone=alone, person=person)
+    _closed.shut(app, page, within=None if alone else workspace.root)
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,
-        build(workspace, store, jobs, engines, searches, alone=not hosts and not person, person=person),
+        page,
         path="/",
         theme=_theme(),
         css=css,
@@ -273,14 +273,14 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _hosts(host: str) -> tuple[str, ...]:
-    """Names under which a visitor may speak to us: those we listen on, and a Space's own."""
+    """Names under which others may speak to us: those we listen on, and a Space's own; none on loopback alone."""
     names = [os.environ.get("SPACE_HOST", "")]
     if host in ("0.0.0.0", "::", ""):  # noqa: S104 - the person asked for every address of this machine
         interfaces = psutil.net_if_addrs().values()
         names += [socket.gethostname(), *(address.address for each in interfaces for address in each)]
     else:
         names.append(host)
-    return tuple(str(name) for name in names if name)
+    return tuple(str(name) for name in names if name and name not in LOOPBACK)
 
 
 def _announce(server: uvicorn.Server, told: str, opened: str) -> None:
