@@ -15,6 +15,8 @@ import gradio as gr
 from studio.catalog import key_of
 from studio.data import changes, checked
 from studio.data.checks import Check, Finding, checks
+from studio.data.collection import find
+from studio.data.draft import unsaved
 from studio.data.library import look, names, settle
 from studio.data.parquet import Row
 from studio.data.table import Table
@@ -145,10 +147,11 @@ def _check(page: Page, name: str, chosen: list[Check], other: str) -> Iterator[A
     mapping = settle(look(name, page.workspace)).mapping
     table = table_of(page, name)
     revision, total, began = table.revision, len(table.ids()), time.monotonic()
-    unsaved, against = edited(table), _held_out(page, name, other)
+    kept, against = find(page.workspace, name), _held_out(page, name, other)
+    drafted = kept is not None and unsaved(kept) > 0
     hidden, stop = gr.Button(visible=False), gr.Button(visible=True)
     yield gr.skip(), meter(0, "Starting", 0), [], "", hidden, stop
-    asked = page.examiner.examine(table.path, unsaved, mapping, chosen, against)
+    asked = page.examiner.examine(table.path, edited(table), mapping, chosen, against)
     with closing(asked) as replies:  # pyright: ignore[reportArgumentType]
         for reply in replies:
             if isinstance(reply, tuple):
@@ -163,7 +166,7 @@ def _check(page: Page, name: str, chosen: list[Check], other: str) -> Iterator[A
                     gr.skip(),
                 )
                 continue
-            if not unsaved:  # what is found of a draft is of rows that no run reads
+            if not drafted:  # what is found of a draft is of rows that no run reads
                 checked.keep(page.workspace, table.path, map(key_of, chosen), reply, against[0] if against else None)
             findings = {finding.check: finding for finding in reply}
             report = Report(name, revision, mapping, {key_of(check): check for check in chosen}, findings)
