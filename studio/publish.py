@@ -147,6 +147,7 @@ class Publisher:
             workspace.root / "publish.log",
             "The process that sent the files ended.",
             "Try again; what was sent already is not sent twice. publish.log in the workspace says more.",
+            keys=(),  # the token comes with the request
         )
 
     def send(self, parcel: Parcel, order: Order, token: str) -> Iterator[Progress | Published]:

@@ -26,6 +26,8 @@ from studio.child import Progress, Stopped
 from studio.config import RunConfig
 from studio.data.labels import Head
 from studio.errors import ConfigError, ModelError
+from studio.exports import Source
+from studio.exports.card import model_card
 from studio.importer import Importer, Report, base_of, bring, lines
 from studio.intake import gather
 from studio.methods.full import Full
@@ -170,6 +172,10 @@ def test_what_settings_cannot_say_is_told(workspace: Workspace, tmp_path: Path) 
     assert "layers that methods here leave alone, such as lm_head" in told
     state = Store(workspace).state(report.key)
     assert any("'Alpha' is 3000" in note for note in state.notes)
+    card = model_card(Source.of(workspace, report.key))["README.md"]
+    assert "of its data and its training nothing is known here" in card
+    assert "'Alpha' is 3000" in card
+    assert not any(word in card for word in ("Steps", "Seed", "own held-out rows"))
 
 
 @pytest.mark.parametrize("inside", ["", "run/adapter/"])

@@ -21,6 +21,7 @@ from studio.data.language import language
 from studio.data.library import Opened, open_source, samples
 from studio.data.parquet import rows_of
 from studio.errors import StudioError
+from studio.events import Imported
 from studio.exports import Source
 from studio.exports._markdown import fenced, inline, table
 from studio.exports._names import base, base_name, paths, run_title
@@ -63,8 +64,8 @@ def page(source: Source, curves: str, weights: Weights) -> str:
         _use(source, weights),
         scores(source),
         f"## Curves\n\n![Loss by step]({curves})\n" if curves else "",
-        _about_data(source, data),
-        _training(source),
+        _origin(source.state.imported) if source.state.imported else _about_data(source, data),
+        "" if source.state.imported else _training(source),
         _limits(source, data),
     ]
     text = "\n".join(filter(None, stretches))
@@ -225,6 +226,16 @@ def _about_data(source: Source, data: Data | None) -> str:
     return f"## Data\n\n{gone}{other}{table(['', ''], rows)}"
 
 
+def _origin(imported: Imported) -> str:
+    """Where an imported adapter is from, as far as that is known."""
+    base = f" Its own config calls its base {inline(imported.base_named)}." if imported.base_named else ""
+    told = "".join(f"- {inline(each)}\n" for each in (*imported.checked, *imported.notes))
+    return (
+        f"## Data and training\n\nIt was not trained in Finetune Studio but imported, as {inline(imported.name)}: "
+        f"of its data and its training nothing is known here.{base}\n\n{told}"
+    )
+
+
 def _training(source: Source) -> str:
     state = source.state
     rows = [["Steps", f"{state.step:,} of {state.total_steps:,}"], ["Tokens seen", f"{state.tokens:,}"]]
@@ -287,7 +298,10 @@ def limits(source: Source, data: Data | None) -> Iterator[str]:
         yield f"Its data is mostly in '{inline(next(iter(data.languages)))}'; other languages were not looked at."
     if bits := getattr(config.method, "bits", ""):
         yield f"It learnt beside a base in {bits} bits and made up for its rounding: beside the whole one it differs."
-    if not any(evaluations(source)):
+    measured = any(evaluations(source))
+    if state.imported and not measured:
+        yield "How it compares with its base was not measured."
+    elif not measured:
         yield "It was compared with its base on its own held-out rows at most; not on other tasks or other data."
     yield "It was not examined for safety, bias, or for what it remembers word by word of its data."
 
