@@ -23,7 +23,7 @@ from studio.errors import ModelError
 
 SECONDS = 10.0  # for one conversation; a sound template needs thousandths of one
 LONGEST = 200_000  # characters of a template; the longest of well-known models have some 30,000
-_MOST, _TIMES = 20_000_000, 200  # characters that a rendering may make, and so many more for each that it is given
+_MOST, _TIMES = 10_000_000, 200  # characters that a rendering may make, and so many more for each that it is given
 _LARGEST = 10_000  # of a whole number that a filter or a call is given: mostly it says how often or how wide
 _BITS = 256  # of a whole number that is computed
 _STEP = 10  # characters that a step of a loop or an item of a list counts as; a call counts tenfold

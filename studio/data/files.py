@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from studio.data.code_files import code_rows
 from studio.data.csv_rows import column_names, csv_rows
@@ -23,8 +23,10 @@ SUFFIXES = (*_TEXTS, ".parquet", *(f"{suffix}.gz" for suffix in _TEXTS))
 _PARQUET = b"PAR1"
 _BATCH = 128  # rows of a Parquet file held at a time
 _BOMB_RATIO, _BOMB_SIZE = 1_000, 4_000_000_000  # declared by a Parquet file: times its size, bytes
+_SWOLLEN = 1_000_000_000  # bytes that come of one all the same: of equal cells it keeps but one
 
 Row = dict[str, Any]
+Batch = TypeVar("Batch", bound=Any)
 
 
 class Reading:
@@ -167,7 +169,7 @@ def _parquet_rows(file: BinaryIO, size: int, name: str, findings: Findings) -> I
         found, names = 0, column_names(parquet.schema_arrow.names)
         if names != parquet.schema_arrow.names:
             findings.notes.append("Columns without a name of their own were given one.")
-        for batch in parquet.iter_batches(batch_size=_BATCH):
+        for batch in no_bomb(parquet.iter_batches(batch_size=_BATCH), size, name):
             for row in batch.rename_columns(names).to_pylist() if names else []:
                 found += 1
                 yield found / parquet.metadata.num_rows, row
@@ -182,10 +184,29 @@ def refuse_bomb(metadata: pyarrow.parquet.FileMetaData, size: int, name: str) ->
     """Raise DatasetError for a Parquet file of `size` bytes that says it unpacks beyond all measure."""
     declared = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
     if declared > _BOMB_SIZE and declared > _BOMB_RATIO * size:
-        raise DatasetError(
-            f"{name} unpacks to {declared // 1_000_000:,} MB, which is beyond what is read.",
-            remedy="If its content is sound, split it and choose the parts.",
-        )
+        raise _beyond(name, declared)
+
+
+def no_bomb(batches: Iterable[Batch], size: int, name: str) -> Iterator[Batch]:
+    """The same record batches. Raises DatasetError where they swell, whatever their file of `size` bytes declares."""
+    swollen = 0
+    for batch in batches:
+        swollen += sum(_written_out(column).nbytes for column in batch.columns)
+        if swollen > _SWOLLEN and swollen > _BOMB_RATIO * size:
+            raise _beyond(name, swollen)
+        yield batch
+
+
+def _written_out(column: Any) -> Any:
+    """With each cell, where it names one of a few."""
+    return column.dictionary_decode() if hasattr(column, "dictionary_decode") else column
+
+
+def _beyond(name: str, swollen: int) -> DatasetError:
+    return DatasetError(
+        f"{name} unpacks to {swollen // 1_000_000:,} MB or more, which is beyond what is read.",
+        remedy="If its content is sound, split it and choose the parts.",
+    )
 
 
 def _unreadable(shown: str, error: Exception) -> DatasetError:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from studio.data.csv_rows import column_names
-from studio.data.files import refuse_bomb
+from studio.data.files import no_bomb, refuse_bomb
 from studio.errors import DatasetError
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def adopt(
     marked = [field.name for field in schema if kind_of(field) == "json"]
     with pyarrow.parquet.ParquetFile(source, buffer_size=_CHUNK, pre_buffer=False) as file, Writer(path, schema) as own:
         try:
-            for batch in _ahead(file.iter_batches(batch_size=_BATCH)):
+            for batch in _ahead(no_bomb(file.iter_batches(batch_size=_BATCH), source.stat().st_size, shown)):
                 table = pyarrow.Table.from_batches([batch]).rename_columns(schema.names).cast(schema)
                 for name in marked:
                     _ = [json.loads(cell) for cell in table.column(name).to_pylist() if cell is not None]
