@@ -1,9 +1,10 @@
 """Starts our processes as forks of one that has imported what they need: most of a short run is imports.
 
 `python -m tests.nursery SOCKET MODULE...` imports the modules, then listens. Each connection asks for one process:
-three file descriptors beside the length of a JSON object, {"module", "arguments", "environment"}, which follows. The
-answer is its process id and, once it has ended, its return code. `popen` is the other side. What is started is a
-process of its own in a session of its own, the module run as `python -m` would; it starts others in the same way.
+three file descriptors beside the length of a JSON object, {"module", "arguments", "environment", "folder"}, which
+follows. The answer is its process id and, once it has ended, its return code. `popen` is the other side. What is
+started is a process of its own in a session of its own, the module run as `python -m` would; it starts others in the
+same way.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ _NUMBER = struct.Struct("<i")
 class Forked:
     """As subprocess.Popen, as far as it is used here."""
 
-    def __init__(self, command: Sequence[str], nursery: str, streams: list[Any], environment: dict[str, str]) -> None:
+    def __init__(
+        self, command: Sequence[str], nursery: str, streams: list[Any], environment: dict[str, str], folder: Path
+    ) -> None:
         self.args = command
         self.returncode: int | None = None
         self._lock = threading.Lock()
@@ -60,7 +63,7 @@ class Forked:
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.connect(nursery)
         given, (self.stdin, self.stdout, self.stderr) = _descriptors(streams)
-        asked = {"module": module, "arguments": arguments, "environment": environment}
+        asked = {"module": module, "arguments": arguments, "environment": environment, "folder": str(folder)}
         message = json.dumps(asked).encode()
         socket.send_fds(self._socket, [_NUMBER.pack(len(message))], given)
         self._socket.sendall(message)
@@ -114,7 +117,8 @@ def popen(command: Sequence[str], **options: Any) -> Any:
     environment = options.get("env") or dict(os.environ)
     ours = list(command[:2]) == [sys.executable, "-m"] and command[2] in STARTED
     if ours and environment.get("OMP_NUM_THREADS") == "1" and (path := _nursery(STARTED[command[2]])):
-        return Forked(command, path, [options.get(each) for each in ("stdin", "stdout", "stderr")], environment)
+        streams = [options.get(each) for each in ("stdin", "stdout", "stderr")]
+        return Forked(command, path, streams, environment, Path(options.get("cwd") or ".").absolute())
     return subprocess.Popen(command, **options)
 
 
@@ -252,6 +256,7 @@ def _begin(asked: dict[str, Any]) -> None:
     os.setsid()
     os.environ.clear()
     os.environ.update(asked["environment"])
+    os.chdir(asked["folder"])
     sys.argv = [asked["module"], *asked["arguments"]]
     install()
     runpy.run_module(asked["module"], run_name="__main__", alter_sys=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -9,9 +10,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TextIO
 
 import httpx
 import pytest
@@ -20,13 +24,43 @@ from studio.cli import _Teller
 from studio.events import EvalDone, LabelsScored, VocabularyExtended
 from studio.store import Store
 from studio.workspace import Workspace
+from tests import nursery
 from tests.conftest import ROOT
 
 COMMAND = str(Path(sys.executable).parent / "finetune-studio")
+MODULE = (sys.executable, "-m", "tabs._main")  # what COMMAND runs
 
 
 def run(*arguments: str, cwd: Path | None = None, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([COMMAND, *arguments], cwd=cwd, capture_output=True, text=True, timeout=timeout, check=False)
+    """The command in a process of its own, to its end; one that has its imports behind it (tests/nursery.py)."""
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        running = nursery.popen([*MODULE, *arguments], stdout=out, stderr=err, cwd=cwd)
+        try:
+            code = running.wait(timeout)
+        finally:
+            running.kill()
+        said = []
+        for each in (out, err):
+            each.seek(0)
+            said.append(each.read().decode())
+        return subprocess.CompletedProcess(arguments, code, *said)
+
+
+@contextmanager
+def started(*arguments: str, cwd: Path | None = None) -> Iterator[tuple[Any, TextIO]]:
+    """The same while it goes on, and what it says."""
+    running = nursery.popen([*MODULE, *arguments], stdout=subprocess.PIPE, cwd=cwd)
+    with io.TextIOWrapper(running.stdout, encoding="utf-8") as said:
+        try:
+            yield running, said
+            running.wait(timeout=60)
+        finally:
+            running.kill()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def worker_ready() -> None:
+    nursery.ready("studio.worker")
 
 
 @pytest.fixture
@@ -53,10 +87,9 @@ def test_train_tells_how_it_goes_and_ends_with_the_folder(tmp_path: Path, config
 def test_resume_goes_on_with_the_same_configs_unfinished_run(tmp_path: Path, config: Path) -> None:
     text = config.read_text().replace("max_steps: 3", "max_steps: 3000, save_steps: 1")
     config.write_text(text)
-    command = [COMMAND, "--workspace", str(tmp_path / "w"), "train", str(config)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
-        assert running.stdout is not None
-        next(line for line in running.stdout if line.startswith("step "))
+    command = ["--workspace", str(tmp_path / "w"), "train", str(config)]
+    with started(*command, cwd=tmp_path) as (_, told):
+        next(line for line in told if line.startswith("step "))
         workspace = Workspace(tmp_path / "w")
         (folder,) = workspace.run_folders()
         twice = run("--workspace", str(tmp_path / "w"), "train", "--resume", str(config), cwd=tmp_path)
@@ -65,13 +98,12 @@ def test_resume_goes_on_with_the_same_configs_unfinished_run(tmp_path: Path, con
         assert process is not None
         process.kill()
     reached = Store(workspace).state(folder.id).step
-    with subprocess.Popen([*command, "--resume"], stdout=subprocess.PIPE, text=True, cwd=tmp_path) as running:
-        assert running.stdout is not None
-        told = [next(line for line in running.stdout if line.startswith(start)) for start in ("Goes on from", "step ")]
+    with started(*command, "--resume", cwd=tmp_path) as (running, told):
+        from_there, on = (next(line for line in told if line.startswith(start)) for start in ("Goes on from", "step "))
         running.send_signal(signal.SIGINT)
-        rest = running.stdout.read()
-    assert 1 <= int(re.findall(r"\d+", told[0])[0]) <= reached
-    assert int(re.findall(r"\d+", told[1])[0]) > reached
+        rest = told.read()
+    assert 1 <= int(re.findall(r"\d+", from_there)[0]) <= reached
+    assert int(re.findall(r"\d+", on)[0]) > reached
     assert rest.splitlines()[-1] == str(folder.path)
     assert len(workspace.run_folders()) == 1
     other = config.with_name("other.yaml")
@@ -94,16 +126,11 @@ def test_the_config_a_run_kept_can_be_run_again(tmp_path: Path, config: Path) ->
 
 def test_ctrl_c_stops_after_the_step_and_saves(tmp_path: Path, config: Path) -> None:
     config.write_text(config.read_text().replace("max_steps: 3", "max_steps: 5000"))
-    command = [COMMAND, "--workspace", str(tmp_path / "w"), "train", str(config)]
-    running = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True, start_new_session=True)
-    assert running.stdout is not None
-    for line in running.stdout:
-        if line.startswith("step 2/") or line.startswith("step 3/") or "step " in line[:5]:
-            break
-    os.killpg(running.pid, signal.SIGINT)
-    rest = running.stdout.read()
-    running.stdout.close()
-    assert running.wait(timeout=60) == 0
+    with started("--workspace", str(tmp_path / "w"), "train", str(config), cwd=tmp_path) as (running, told):
+        next(line for line in told if line.startswith("step "))
+        os.killpg(running.pid, signal.SIGINT)
+        rest = told.read()
+        assert running.wait(timeout=60) == 0
     folder = Path(rest.splitlines()[-1])
     assert (folder / "adapter" / "adapter_model.safetensors").is_file()
     assert Store(Workspace(tmp_path / "w")).state(folder.name).status == "stopped"
@@ -154,26 +181,20 @@ def test_a_port_in_use_is_a_sentence(tmp_path: Path) -> None:
 
 
 def test_a_second_studio_in_the_same_workspace_is_a_sentence(tmp_path: Path) -> None:
-    command = [COMMAND, "--no-browser", "--port", "0", "--workspace", str(tmp_path / "w")]
-    first = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    try:
-        assert first.stdout is not None
-        assert "Finetune Studio is at" in first.stdout.readline()
-        second = run(*command[1:])
+    command = ["--no-browser", "--port", "0", "--workspace", str(tmp_path / "w")]
+    with started(*command) as (first, told):
+        assert "Finetune Studio is at" in told.readline()
+        second = run(*command)
         assert second.returncode == 1
         assert "Another studio" in second.stderr
         assert "Traceback" not in second.stderr
-    finally:
         first.terminate()
-        first.wait(timeout=20)
-        if first.stdout is not None:
-            first.stdout.close()
 
 
 def test_ctrl_c_ends_the_studio_without_a_traceback_while_a_page_is_open(tmp_path: Path) -> None:
-    command = [COMMAND, "--no-browser", "--port", "0", "--workspace", str(tmp_path / "w")]
+    command = [*MODULE, "--no-browser", "--port", "0", "--workspace", str(tmp_path / "w")]
     with (tmp_path / "log").open("w") as log:
-        studio = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, "PYTHONUNBUFFERED": "1"})
+        studio = nursery.popen(command, stdout=log, stderr=log)
     deadline = time.monotonic() + 60
     while not (found := re.search(r"http://\S+", (tmp_path / "log").read_text())):
         assert time.monotonic() < deadline
@@ -215,7 +236,8 @@ def test_a_workspace_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> Non
 
 
 def test_doctor_says_what_the_machine_can_do(tmp_path: Path) -> None:
-    done = run("doctor", "--workspace", str(tmp_path / "w"))
+    command = [COMMAND, "doctor", "--workspace", str(tmp_path / "w")]  # as it is installed
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     for name in ("Device:", "Number format:", "Memory:", "Disk:", "QLoRA:", "Hub:"):
         assert name in done.stdout
