@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,8 +23,10 @@ from studio.config import RunConfig
 from studio.data.library import divided, open_source
 from studio.errors import ConfigError, DatasetError
 from studio.events import DataReady, Done, ModelReady, StepDone
-from studio.exports import Source, exports
+from studio.exports import Source, _recipe, exports
 from studio.jobs import Jobs, create_run
+from studio.methods import methods
+from studio.models.structure import Structure
 from studio.store import wait_for_end
 from studio.workspace import Workspace
 
@@ -145,9 +148,12 @@ OTHERS: dict[str, dict[str, Any]] = {
         "training": {"lr_scheduler_type": "warmup_stable_decay", "warmup_steps": 2, "optim": "adamw_torch"},
     },
 }
+QUICK = ("packed texts", "a learnt prompt")  # other text of the program; what else differs is tested below in parts
 
 
-@pytest.mark.parametrize("name", OTHERS)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in OTHERS]
+)
 def test_whatever_is_asked_for_the_losses_are_the_same(
     finished: Callable[..., Source], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -290,3 +296,35 @@ def test_rows_that_changed_since_are_refused(
     rows_file.unlink()
     with pytest.raises(DatasetError, match="There is no data set or file"):
         exports()["script"]().check(source)
+
+
+# -- what learns -----------------------------------------------------------------------------------------
+
+WRITTEN = [name for name, cls in methods().items() if not cls().only_here() and "bits" not in cls.model_fields]
+
+
+def learning(model: Any) -> list[Any]:
+    return [weight.detach() for weight in model.parameters() if weight.requires_grad]
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", WRITTEN)
+def test_every_method_that_is_pefts_own_begins_as_in_the_studio(name: str) -> None:
+    import peft
+    from transformers import set_seed
+
+    from studio.models.tiny import tiny_model, tiny_shapes
+
+    method = methods()[name]()
+    source: Any = SimpleNamespace(config=SimpleNamespace(method=method))
+    space = {**vars(peft), "set_seed": set_seed, "SEED": 3}
+    exec(_recipe._method(source, method.peft_config_for(Structure(tiny_shapes()), 10)), space)
+    mine = learning(space["attach"](tiny_model()))
+    set_seed(3)
+    there = learning(method.attach(tiny_model(), 10))
+    assert len(mine) == len(there) > 0
+    assert all(one.equal(other) for one, other in zip(mine, there, strict=True))
+
+
+def test_most_of_pefts_methods_are_written_out() -> None:
+    assert {"lora", "dora", "ia3", "oft", "vera", "prompt", "prefix", "full"} <= set(WRITTEN)
