@@ -154,21 +154,7 @@ class Publisher:
         """How far it is, in bytes, and what is on the Hub last. Raises StudioError. Closing the iterator ends it:
         nothing shows in the repository then, for all files appear in it at once.
         """
-        if not token.strip():
-            raise ModelError(
-                "There is no token for the Hub.",
-                remedy="Make one that may write at huggingface.co/settings/tokens and type it in here, or sign in with "
-                "'hf auth login'.",
-            )
-        if not _PRINTED.fullmatch(token.strip()):
-            raise ModelError("That is no token: it holds other than plain letters.", remedy="Copy it once more.")
-        asked = {
-            "workspace": str(self._workspace.root),
-            "export": parcel.export,
-            "stamp": parcel.stamp,
-            "order": asdict(order.checked()),
-            "token": token.strip(),
-        }
+        asked = request(self._workspace, parcel, order, token)
         try:
             with closing(self.child.told(asked)) as parts:
                 for part in parts:
@@ -179,6 +165,26 @@ class Publisher:
     def close(self) -> None:
         """End the process; whoever waits for it is told."""
         self.child.close()
+
+
+def request(workspace: Workspace, parcel: Parcel, order: Order, token: str) -> dict[str, Any]:
+    """What the process is asked. Raises ModelError for a token or a name that can be none."""
+    token = token.strip()
+    if not token:
+        raise ModelError(
+            "There is no token for the Hub.",
+            remedy="Make one that may write at huggingface.co/settings/tokens and type it in here, or sign in with "
+            "'hf auth login'.",
+        )
+    if not _PRINTED.fullmatch(token):
+        raise ModelError("That is no token: it holds other than plain letters.", remedy="Copy it once more.")
+    return {
+        "workspace": str(workspace.root),
+        "export": parcel.export,
+        "stamp": parcel.stamp,
+        "order": asdict(order.checked()),
+        "token": token,
+    }
 
 
 # -- in the process ---------------------------------------------------------------------------------
@@ -334,9 +340,11 @@ def refusal(error: BaseException, order: Order, token: str) -> ModelError:
     found = _answered(error)
     code, said = (found.response.status_code, _said(found, token)) if found is not None else (0, "")
     name = order.repo
-    lines = redacted(str(error), token).strip().splitlines() or [type(error).__name__]
-    because = lines[0][:150].rstrip(".")
-    if isinstance(error, ValueError):  # its library found fault with a name, or the Hub with the card's front matter
+    root, odd = error, isinstance(error, ValueError)  # its library found fault with a name, or the Hub with the card
+    while root.__cause__ is not None and not odd:
+        root = root.__cause__
+    because = (redacted(str(root), token).strip().splitlines() or [type(root).__name__])[0][:150].rstrip(".")
+    if odd:
         return ModelError(f"The Hub would not take it ({because}).", remedy="Choose another name, or mend the card.")
     if code == 401:
         return ModelError(

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pickle
+import shutil
 import stat
 import struct
 import zipfile
@@ -91,9 +92,15 @@ def saved(folder: Path, config: Any = None, **changes: Any) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def pattern(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `adapter` is a copy of."""
+    return saved(tmp_path_factory.mktemp("pattern") / "brought")
+
+
 @pytest.fixture
-def adapter(tmp_path: Path) -> Path:
-    return saved(tmp_path / "brought")
+def adapter(tmp_path: Path, pattern: Path) -> Path:
+    return Path(shutil.copytree(pattern, tmp_path / "brought"))
 
 
 def packed(folder: Path, *, inside: str = "", **more: bytes) -> Path:

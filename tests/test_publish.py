@@ -20,19 +20,38 @@ from studio.config import RunConfig
 from studio.errors import ModelError, RunError
 from studio.events import Done, Saved
 from studio.exporter import Exported, made
-from studio.publish import LARGEST, Order, Parcel, Published, Publisher, own_token, parcel, redacted, refusal
+from studio.publish import (
+    LARGEST,
+    Order,
+    Parcel,
+    Published,
+    Publisher,
+    _answer,
+    own_token,
+    parcel,
+    redacted,
+    refusal,
+    request,
+)
 from studio.store import Store
 from studio.workspace import RunFolder, Workspace
 from tabs import _publish
 from tests.fake_hub import FakeServer
+
+# huggingface_hub gives httpx an open file so.
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 
 CANARY, READER = "hf_CanaryCanaryCanaryCanaryCanary01", "hf_ReaderReaderReaderReaderReader02"
 
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeServer]:
-    """What every process that is started meanwhile takes for the Hub."""
+    """What this process, and every one that is started meanwhile, takes for the Hub."""
     running = FakeServer({CANARY: "write", READER: "read"})
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", running.url)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_PROGRESS_BARS", True)
     monkeypatch.setenv("HF_ENDPOINT", running.url)
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     monkeypatch.setenv("HF_HUB_DISABLE_XET", "1")  # a protocol of its own, which only the Hub speaks
@@ -78,7 +97,14 @@ def exported(workspace: Workspace, run: RunFolder) -> Exported:
     return found
 
 
-def sent(publisher: Publisher, ready: Parcel, order: Order, token: str = CANARY) -> Published:
+def sent(workspace: Workspace, ready: Parcel, order: Order, token: str = CANARY) -> Published:
+    """As a process of its own does it, but here."""
+    replies: list[dict[str, Any]] = []
+    _answer(request(workspace, ready, order, token), lambda **values: replies.append(values), lambda: False)
+    return Published(**replies[-1]["published"])
+
+
+def sent_apart(publisher: Publisher, ready: Parcel, order: Order, token: str = CANARY) -> Published:
     *progress, last = publisher.send(ready, order, token)
     assert all(isinstance(each, Progress) for each in progress)
     assert isinstance(last, Published)
@@ -98,7 +124,7 @@ def test_it_is_private_and_whole(
 ) -> None:
     ready = parcel(workspace, exported.name)
     assert ("pictures/loss.svg", 6) in ready.files
-    published = sent(publisher, ready, Order("my-model"))
+    published = sent_apart(publisher, ready, Order("my-model"))
     repo = hub.repos["somebody/my-model"]
     with zipfile.ZipFile(exported.path(workspace)) as archive:
         assert repo["files"] == {name: archive.read(name) for name in archive.namelist()}
@@ -111,33 +137,31 @@ def test_it_is_private_and_whole(
     assert CANARY not in "".join(capfd.readouterr())
 
 
-def test_it_is_public_only_where_that_is_asked(
-    hub: FakeServer, publisher: Publisher, workspace: Workspace, exported: Exported
-) -> None:
-    assert not sent(publisher, parcel(workspace, exported.name), Order("somebody/open", public=True)).private
+def test_it_is_public_only_where_that_is_asked(hub: FakeServer, workspace: Workspace, exported: Exported) -> None:
+    assert not sent(workspace, parcel(workspace, exported.name), Order("somebody/open", public=True)).private
     assert hub.repos["somebody/open"]["private"] is False
 
 
 def test_a_name_that_is_taken_is_left_alone_unless_asked(
-    hub: FakeServer, publisher: Publisher, workspace: Workspace, exported: Exported
+    hub: FakeServer, workspace: Workspace, exported: Exported
 ) -> None:
     ready = parcel(workspace, exported.name)
     hub.repos["somebody/mine"] = {"private": True, "files": {"old": b"1"}, "commits": []}
     with pytest.raises(ModelError, match="is taken"):
-        sent(publisher, ready, Order("mine"))
+        sent(workspace, ready, Order("mine"))
     with pytest.raises(ModelError, match=r"is private, and this was to be public"):
-        sent(publisher, ready, Order("mine", public=True, update=True))
+        sent(workspace, ready, Order("mine", public=True, update=True))
     assert hub.repos["somebody/mine"]["files"] == {"old": b"1"}
-    assert sent(publisher, ready, Order("mine", update=True)).notes
+    assert sent(workspace, ready, Order("mine", update=True)).notes
     assert set(hub.repos["somebody/mine"]["files"]) == {"old", *(name for name, _ in ready.files)}
 
 
 def test_an_open_repository_takes_nothing_that_was_to_be_private(
-    hub: FakeServer, publisher: Publisher, workspace: Workspace, exported: Exported
+    hub: FakeServer, workspace: Workspace, exported: Exported
 ) -> None:
     hub.repos["somebody/mine"] = {"private": False, "files": {}, "commits": []}
     with pytest.raises(ModelError, match="is public, and this was to be private"):
-        sent(publisher, parcel(workspace, exported.name), Order("mine", update=True))
+        sent(workspace, parcel(workspace, exported.name), Order("mine", update=True))
     assert not hub.repos["somebody/mine"]["files"]
 
 
@@ -154,12 +178,12 @@ def test_an_open_repository_takes_nothing_that_was_to_be_private(
     ],
 )
 def test_what_the_hub_refuses_is_said_without_the_token(
-    token: str, repo: str, refuse: dict[str, Any], why: str, hub: FakeServer, publisher: Publisher,
+    token: str, repo: str, refuse: dict[str, Any], why: str, hub: FakeServer,
     workspace: Workspace, exported: Exported,
 ) -> None:  # fmt: skip
     hub.refuse = refuse
     with pytest.raises(ModelError, match=why) as refused:
-        sent(publisher, parcel(workspace, exported.name), Order(repo), token)
+        sent(workspace, parcel(workspace, exported.name), Order(repo), token)
     assert token not in str(refused.value)
     assert not any(each["files"] for each in hub.repos.values())
     assert not found_in(workspace.root, token)
@@ -170,7 +194,7 @@ def test_without_a_network_that_is_said(
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match="cannot be reached"):
-        sent(publisher, parcel(workspace, exported.name), Order("mine"))
+        sent_apart(publisher, parcel(workspace, exported.name), Order("mine"))
     assert not hub.asked
 
 
@@ -188,36 +212,30 @@ def test_who_leaves_leaves_an_empty_repository(
     assert hub.repos["somebody/mine"] == {"private": True, "files": {}, "commits": []}
 
 
-def test_a_text_with_a_token_in_it_is_not_sent(
-    hub: FakeServer, publisher: Publisher, workspace: Workspace, exported: Exported
-) -> None:
+def test_a_text_with_a_token_in_it_is_not_sent(hub: FakeServer, workspace: Workspace, exported: Exported) -> None:
     with zipfile.ZipFile(exported.path(workspace), "a") as archive:
         archive.writestr("notes.txt", f"my token is {READER}")
-    with pytest.raises(ModelError, match=r"notes\.txt holds what looks like a token"):
-        sent(publisher, parcel(workspace, exported.name), Order("mine"))
+    with pytest.raises(RunError, match=r"notes\.txt holds what looks like a token"):
+        sent(workspace, parcel(workspace, exported.name), Order("mine"))
     assert not hub.asked
 
 
-def test_what_was_shown_is_what_is_sent(
-    hub: FakeServer, publisher: Publisher, workspace: Workspace, exported: Exported
-) -> None:
+def test_what_was_shown_is_what_is_sent(hub: FakeServer, workspace: Workspace, exported: Exported) -> None:
     ready = parcel(workspace, exported.name)
     with zipfile.ZipFile(exported.path(workspace), "a") as archive:
         archive.writestr("more.txt", "more")
-    with pytest.raises(ModelError, match="changed since it was shown"):
-        sent(publisher, ready, Order("mine"))
+    with pytest.raises(RunError, match="changed since it was shown"):
+        sent(workspace, ready, Order("mine"))
     assert not hub.asked
 
 
-def test_a_single_file_goes_with_its_card(
-    hub: FakeServer, publisher: Publisher, workspace: Workspace, exported: Exported
-) -> None:
+def test_a_single_file_goes_with_its_card(hub: FakeServer, workspace: Workspace, exported: Exported) -> None:
     path = exported.path(workspace)
     path.with_name("mine.gguf").write_bytes(b"GGUF" + bytes(2_000))
     about = replace(exported, file="mine.gguf", bytes=2_004)
     (path.parent / "about.json").write_text(json.dumps(about.plain()), encoding="utf-8")
     ready = parcel(workspace, exported.name)
-    sent(publisher, ready, Order("mine"))
+    sent(workspace, ready, Order("mine"))
     files = hub.repos["somebody/mine"]["files"]
     assert files["mine.gguf"] == b"GGUF" + bytes(2_000)
     assert files["README.md"].startswith(b"---")
@@ -254,9 +272,9 @@ def test_names_that_no_repository_can_have_are_refused(name: str) -> None:
 
 def test_without_a_token_that_is_said(publisher: Publisher, workspace: Workspace, exported: Exported) -> None:
     with pytest.raises(ModelError, match="There is no token"):
-        sent(publisher, parcel(workspace, exported.name), Order("mine"), " ")
+        sent_apart(publisher, parcel(workspace, exported.name), Order("mine"), " ")
     with pytest.raises(ModelError, match="no token"):
-        sent(publisher, parcel(workspace, exported.name), Order("mine"), "hf_\nX-Evil: 1")
+        sent_apart(publisher, parcel(workspace, exported.name), Order("mine"), "hf_\nX-Evil: 1")
     assert publisher.child.pid is None
 
 
