@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -171,6 +172,19 @@ def _imports(tree: ast.AST) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             found.add(node.module or "")
     return found
+
+
+def test_the_docs_name_tests_that_there_are() -> None:
+    named = set(re.findall(r"`(test_[a-z_]+)`", (ROOT / "docs/security.md").read_text(encoding="utf-8")))
+    here = {
+        node.name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if path.parent.name in ("strangers", "ui")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert len(named) >= 50
+    assert named <= here
 
 
 def test_the_tree_is_there() -> None:
