@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 from pathlib import Path
@@ -11,16 +12,22 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Dialog, Locator, Page, Route, expect
 
-from tests.ui.conftest import Open, go
+from tests.ui.conftest import Open, Studio, go
 from tests.ui.steps import bring, cell, choose, far_away, go_to_part, numbers, toast
 
 pytestmark = pytest.mark.browser
+COUNT = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def studio(lasting: Studio) -> Studio:
+    return lasting
 
 
 @pytest.fixture
 def sums(tmp_path: Path) -> Path:
-    """Twelve rows."""
-    return table(tmp_path / "sums.csv", 12)
+    """Twelve rows, under a name that no other test brings."""
+    return table(tmp_path / f"sums{next(COUNT)}.csv", 12)
 
 
 def table(path: Path, rows: int) -> Path:
@@ -52,7 +59,7 @@ def place(page: Page, text: str) -> None:
     expect(page.locator("#rows-place")).to_contain_text(text)
 
 
-def download(page: Page, ending: str) -> bytes:
+def download(page: Page, title: str, ending: str) -> bytes:
     """The file that 'Make the file' gives in that format."""
     page.locator(f"#export-format input[value='{ending}']").check()
     link = page.locator("#export-told a.download")
@@ -63,7 +70,7 @@ def download(page: Page, ending: str) -> bytes:
         expect(link).not_to_have_attribute("href", before)
     with page.expect_download() as got:
         link.click()
-    assert got.value.suggested_filename == f"sums{ending}"
+    assert got.value.suggested_filename == f"{title}{ending}"
     return got.value.path().read_bytes()
 
 
@@ -95,10 +102,10 @@ def test_rows_are_edited_taken_back_saved_and_found_again(open_page: Open, sums:
     page.reload()
     with far_away(page):  # what is chosen at once stays chosen, however late the answer to the arrival comes
         go(page, "Dataset")
-        choose(page, "dataset-choice", "sums (yours)")
+        choose(page, "dataset-choice", f"{sums.stem} (yours)")
         place(page, "of 10")
         page.wait_for_timeout(3000)
-    expect(page.locator("#dataset-choice input")).to_have_value("sums (yours)")
+    expect(page.locator("#dataset-choice input")).to_have_value(f"{sums.stem} (yours)")
     expect(cell(page, 0, "answer")).to_have_text("=1+1 is nothing")
     expect(cell(page, 1, "answer")).to_have_text("it is two")
     assert not page.locator("#dataset-rows").get_by_text("what is 3 and 3?").count()
@@ -112,15 +119,15 @@ def test_rows_are_edited_taken_back_saved_and_found_again(open_page: Open, sums:
     assert [line.split("\t")[0] for line in lines] == ["row 1, answer", "row 2, answer", "row 4 went", "row 5 went"]
     expect(difference.locator("ins").nth(0)).to_contain_text("=1+1")
 
-    assert len(download(page, ".jsonl").splitlines()) == 12  # of the version chosen
+    assert len(download(page, sums.stem, ".jsonl").splitlines()) == 12  # of the version chosen
     choose(page, "versions-choice", "current")
-    rows = [json.loads(line) for line in download(page, ".jsonl").decode().splitlines()]
+    rows = [json.loads(line) for line in download(page, sums.stem, ".jsonl").decode().splitlines()]
     assert len(rows) == 10
     assert rows[:2] == [
         {"question": "what is 0 and 0?", "answer": "=1+1 is nothing"},
         {"question": "what is 1 and 1?", "answer": "it is two"},
     ]
-    safe = list(csv.DictReader(io.StringIO(download(page, ".csv").decode("utf-8-sig"))))
+    safe = list(csv.DictReader(io.StringIO(download(page, sums.stem, ".csv").decode("utf-8-sig"))))
     assert [row["answer"] for row in safe[:2]] == ["'=1+1 is nothing", "it is two"]
     expect(page.locator("#export-told")).to_contain_text("apostrophe")
 
@@ -137,7 +144,7 @@ def test_two_people_at_one_cell_lose_nothing(open_page: Open, sums: Path) -> Non
     bring(first, sums)
     second = open_page()
     go(second, "Dataset")
-    choose(second, "dataset-choice", "sums (yours)")
+    choose(second, "dataset-choice", f"{sums.stem} (yours)")
     for page in (first, second):
         open_cell(page, 5, "answer")
         expect(page.locator("#cell-text textarea")).to_have_value("it is 10")
@@ -157,7 +164,7 @@ def test_two_people_at_one_cell_lose_nothing(open_page: Open, sums: Path) -> Non
 
 def test_rows_are_paged_filtered_and_sorted(open_page: Open, tmp_path: Path) -> None:
     page = open_page()
-    bring(page, table(tmp_path / "sums.csv", 250))
+    bring(page, table(tmp_path / "many.csv", 250))
     place(page, "rows 1–100 of 250")
     page.locator("#rows-forth").click()
     place(page, "rows 101–200 of 250")
@@ -284,7 +291,7 @@ def test_a_data_set_is_deleted_only_by_who_means_it(open_page: Open, sums: Path)
     page.route("**/gradio_api/queue/join*", hold_the_first)  # the no is still on its way when the yes is said
     page.locator("#dataset-delete").click()
     place(page, "of 12")
-    expect(page.locator("#dataset-choice input")).to_have_value("sums (yours)")
+    expect(page.locator("#dataset-choice input")).to_have_value(f"{sums.stem} (yours)")
     page.wait_for_timeout(500)
     page.locator("#dataset-delete").click()
     expect(page.locator("#dataset-choice input")).to_have_value("Customer messages (sample)")

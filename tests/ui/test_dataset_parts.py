@@ -8,10 +8,16 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.ui.conftest import Open, go
+from tests.ui.conftest import Open, Studio, go
 from tests.ui.steps import bring, cell, choose, go_to_part, numbers, toast
 
 pytestmark = pytest.mark.browser
+
+
+@pytest.fixture(scope="module")
+def studio(lasting: Studio) -> Studio:
+    return lasting
+
 
 PARTS = ("Rows", "Columns", "What the model sees", "Quality", "Versions and export", "Get and make data")
 
