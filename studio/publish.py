@@ -196,17 +196,17 @@ def _answer(request: dict[str, Any], reply: Reply, stop: Callable[[], bool]) -> 
     ready = parcel(workspace, request["export"])
     if ready.stamp != request["stamp"]:
         raise RunError("The export has changed since it was shown.", remedy="Look at the list again.")
-    fault: StudioError | None = None
+    published: Published | StudioError
     try:
         published = _push(workspace, ready, order, token, tell)
     except Stopped:
         raise
     except StudioError as error:
-        fault = type(error)(redacted(error.problem, token), remedy=redacted(error.remedy, token))
+        published = type(error)(redacted(error.problem, token), remedy=redacted(error.remedy, token))
     except Exception as error:  # its network library's errors share no base class
-        fault = refusal(error, order, token)
-    if fault is not None:
-        raise fault  # outside of the handler: what the log would show of the first one may quote the request
+        published = refusal(error, order, token)
+    if isinstance(published, StudioError):
+        raise published  # outside of the handler: what the log would show of the first one may quote the request
     reply(published=asdict(published))
 
 
