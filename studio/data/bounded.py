@@ -189,7 +189,7 @@ class _Counted(NodeTransformer):
         return _filter(node, "_made", []) if node.ctx == "load" else node
 
 
-def _filter(node: Any, name: str, args: list[nodes.Expr]) -> nodes.Filter:
+def _filter(node: Any, name: str, args: list[nodes.Expr]) -> Any:
     return nodes.Filter(node, name, args, [], None, None).set_lineno(node.lineno).set_environment(node.environment)
 
 

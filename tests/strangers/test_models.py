@@ -164,9 +164,7 @@ def test_a_checkpoint_goes_on_without_what_was_put_into_it(
 
 @pytest.mark.parametrize("name", ["state.safetensors", "weights.safetensors", "state.json", "trainer_state.json"])
 def test_a_checkpoint_that_was_changed_is_not_read(name: str, tmp_path: Path, canary: Path) -> None:
-    made = checkpoints.write(
-        tmp_path / "kept", 1, lambda folder: [(folder / each).touch() for each in (name,)] and None
-    )
+    made = checkpoints.write(tmp_path / "kept", 1, lambda folder: (folder / name).touch())
     (made.path / name).write_bytes(pickle.dumps(Armed(canary)))
     assert "not as it was written" in made.damage()
     assert checkpoints.newest(tmp_path / "kept")[0] is None
