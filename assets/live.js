@@ -222,6 +222,11 @@ function showSteps(state) {
   }));
 }
 
+function waiting({ ahead }) {
+  const others = ahead ? `: ${ahead === 1 ? "somebody else comes" : `${ahead} others come`} first, who had less of this machine so far` : "";
+  return `Waiting for its turn${others}`;
+}
+
 function showProgress(state) {
   const known = state.total > 0;
   const share = state.status === "done" ? 1 : known ? Math.min(1, state.done / state.total) : 0;
@@ -230,7 +235,7 @@ function showProgress(state) {
   bar.classList.toggle("unknown", state.active && !known);
   bar.setAttribute("aria-valuenow", Math.round(100 * share));
   const count = known && state.active ? ` – ${number(state.done, 0)} of ${number(state.total, 0)} ${state.unit}` : "";
-  find("phase").textContent = state.active ? `${state.status === "queued" ? "Waiting for its turn" : state.phase || "Starting"}${count}` : "";
+  find("phase").textContent = state.active ? `${state.status === "queued" ? waiting(state) : state.phase || "Starting"}${count}` : "";
 }
 
 function showTiles(state) {

@@ -119,6 +119,7 @@ def payload(store: Store, jobs: Jobs, run_id: str, since: int, sampled: int = 0)
         "problem": state.problem,
         "remedy": state.remedy,
         "silent": jobs.watchdog.silent(run_id),
+        "ahead": jobs.ahead() if state.status == "queued" else 0,
         "resumable": state.status in RESTING,
         "facts": facts(state),
         "saved": state.saved is not None,

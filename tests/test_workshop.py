@@ -24,6 +24,7 @@ from studio.store import Store, wait_for_end
 from studio.turns import Stand, Turns, stands
 from studio.workshop import Limits, Workshop, check_limits, limits_of, too_much
 from studio.workspace import Workspace
+from tabs._live import payload
 
 Make = Callable[..., RunConfig]
 
@@ -221,10 +222,16 @@ def test_one_persons_many_runs_let_anothers_single_one_pass(workshop: Workshop, 
     try:
         for each in queues:
             each.start()
-        many = [ada.submit(tiny_config(training={"answer_rows": 0})) for _ in range(3)]
+        many = [ada.submit(tiny_config(training={"answer_rows": 0, "max_steps": most})) for most in (900, 4, 4)]
         one = bob.submit(tiny_config(training={"answer_rows": 0}))
-        for run in many:
-            assert wait_for_end(ada.store, run, 120).status == "done"
+        deadline = time.monotonic() + 120
+        while ada.ahead() != 1:  # once its first run has begun, Bob comes before its second
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        assert payload(ada.store, ada, many[1], 0)["ahead"] == 1
+        ada.stop(many[0])
+        ended = [wait_for_end(ada.store, run, 120).status for run in many]
+        assert ended == ["stopped", "done", "done"]
         assert wait_for_end(bob.store, one, 120).status == "done"
     finally:
         for each in queues:
