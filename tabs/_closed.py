@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,15 +36,15 @@ _HEADERS = {
 }
 
 
-def shut(app: FastAPI, page: gr.Blocks, *, within: Path | None) -> None:
+def shut(app: FastAPI, page: gr.Blocks, *, within: Sequence[Path]) -> None:
     """Close what stands open in a page that is mounted on `app`.
 
-    `within` is the only folder of which data and models may be named by path; None: any, as nobody else comes.
+    `within` are the only folders of which data and models may be named by path; none: any, as nobody else comes.
     """
     page.has_launched = True  # else a handler is given whatever file of this machine a request names as uploaded
     processing_utils.async_ssrf_protected_download = _fetch_nothing
-    if within is not None:
-        os.environ[WITHIN] = str(within)  # children read it too
+    if within:
+        os.environ[WITHIN] = os.pathsep.join(map(str, within))  # children read it too
     app.add_middleware(_Closed)
 
 

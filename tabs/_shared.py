@@ -44,7 +44,8 @@ class Page(Engines):
     `run` is the id of the run this browser looks at, `source` the data set it would train on next, `wanted` a
     config to put into the Train tab's form, `base` one to search around, `overlay` the ids of runs to lay over one
     another, `run` among them. `prompt` stands around what the chat asks: {"title", "prompt"}, or None; `judged` is the
-    run whose worth was asked for, and when; `looked` the data set that the Dataset tab shall show. `alone` says that nobody but this machine's people reaches the page.
+    run whose worth was asked for, and when; `looked` the data set that the Dataset tab shall show. `alone` says that
+    nobody but this machine's people reaches the page.
     """
 
     workspace: Workspace

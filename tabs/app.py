@@ -155,7 +155,8 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=[*LOOPBACK, *hosts])
     alone = not hosts and not person
     page = build(workspace, store, jobs, engines, searches, alone=alone, person=person)
-    _closed.shut(app, page, within=None if alone else workspace.root)
+    shared = Workspace(workspace.shared).models  # of a workshop: everybody's, read only
+    _closed.shut(app, page, within=() if alone else (workspace.root, shared))
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
         app,

@@ -22,6 +22,7 @@ from studio.jobs import Jobs
 from studio.seats import SEATS, seat
 from studio.store import Store, wait_for_end
 from studio.turns import Stand, Turns, stands
+from studio.within import WITHIN, may_name
 from studio.workshop import Limits, Workshop, check_limits, limits_of, too_much
 from studio.workspace import Workspace
 from tabs._live import payload
@@ -91,12 +92,18 @@ def test_taking_it_up_again_keeps_people_and_code_and_changes_limits(workshop: W
         again.create({"steps": "7"})
 
 
-def test_models_that_the_workshop_has_need_not_be_fetched_by_each(workshop: Workshop) -> None:
+def test_models_that_the_workshop_has_need_not_be_fetched_by_each(
+    workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (workshop.workspace.models / "large").mkdir()
     (workshop.workspace.models / "large" / "config.json").write_text("{}")
     own = join(workshop, "Ada")
     assert (own.models / "large" / "config.json").is_file()
     assert (own.models / "large").is_symlink()
+    monkeypatch.setenv(WITHIN, os.pathsep.join(map(str, (own.root, workshop.workspace.models))))  # as its page says
+    assert may_name(own.models / "large")
+    assert not may_name(join(workshop, "Bob").root / "rows.csv")
+    assert not may_name(workshop.workspace.workshop)
 
 
 def test_reset_moves_everybody_aside_and_leaves_models(workshop: Workshop) -> None:

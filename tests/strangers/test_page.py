@@ -197,7 +197,7 @@ def test_shutting_names_the_folder_to_children_too(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv(WITHIN, "")  # so that it goes again
     with gr.Blocks() as page:
         pass
-    shut(FastAPI(), page, within=tmp_path)
+    shut(FastAPI(), page, within=[tmp_path])
     assert worker_environment()[WITHIN] == str(tmp_path)
     assert page.has_launched
 
