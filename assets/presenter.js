@@ -1,7 +1,7 @@
 // What everybody in a workshop does: a card for each person, their newest run's curves on it.
 const ASK_MS = 2000;
 const WIDE = 240, HIGH = 90, LEFT = 26, BELOW = 12;
-const SAID = { queued: "waits", preparing: "prepares", training: "trains", finishing: "is finishing", pausing: "is pausing", paused: "rests", stopped: "was stopped", failed: "failed", done: "is done" };
+const SAID = { queued: "Waits", preparing: "Prepares", training: "Trains", finishing: "Is finishing", pausing: "Is pausing", paused: "Rests", stopped: "Was stopped", failed: "Failed", done: "Done" };
 
 function svg(tag, values, text) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
@@ -36,7 +36,8 @@ function card(person) {
   }
   const left = run.left == null ? "" : `, about ${duration(run.left)} left`;
   const steps = run.total ? `, step ${number(run.step)} of ${number(run.total)}` : "";
-  box.append(make("p", run.status === "failed" ? "failed" : "", `${run.title} ${SAID[run.status] || run.status}${steps}${left}`));
+  box.append(make("p", "", run.title));
+  box.append(make("p", `state ${run.status}`, `${SAID[run.status] || run.status}${steps}${left}`));
   if (run.problem) box.append(make("p", "failed", run.problem));
   if (Object.keys(run.curves).length) box.append(picture(run));
   const last = Object.entries(run.curves).map(([name, [, values]]) => `${name.replace("eval_loss", "held-out loss")} ${round(values.at(-1), 3)}`);

@@ -21,7 +21,7 @@ from studio.errors import ConfigError, RunError
 from studio.models.catalog import BUNDLED
 from studio.workspace import RunFolder, Workspace, write_whole
 
-DEVICE = "cloud"  # what such a run trains on, where others name a GPU of this machine
+DEVICE = "cloud"  # what such a run has, and one that is told again, where others name a device of this machine
 
 PRICES_FROM = "https://huggingface.co/docs/hub/jobs-pricing, read 2026-11-21"
 PRICES = {  # US dollars an hour; an estimate, as the Hub may have changed them since

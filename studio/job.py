@@ -13,8 +13,8 @@ from studio.catalog import key_of
 from studio.checkpoints import Checkpoint, found, newest
 from studio.distributed import rank, ranks
 from studio.errors import Diverged, RewardError, explain, ran_out_of_memory
-from studio.made import gather
 from studio.events import Continued, Note, Ready, Saved, Shrunk, StepDone
+from studio.made import gather
 from studio.models.machine import peak_memory
 from studio.preparation import Preparation, Rest, StopAsked
 from studio.redaction import print_fault

@@ -27,10 +27,11 @@ from studio.distributed import wanted
 from studio.errors import ConfigError, RunError, explain
 from studio.events import Failed, Note, Paused, Queued, Stopped
 from studio.job import shrink
-from studio.launch import WorkerProcess
+from studio.launch import WORKER, WorkerProcess, worker_module
 from studio.models import machine
 from studio.preflight import check
 from studio.processes import memory_kills
+from studio.replayer import create_replay
 from studio.store import RESTING, State, Store
 from studio.turns import Turns
 from studio.watchdog import Watchdog
@@ -148,7 +149,14 @@ class Jobs:
     def submit(self, config: RunConfig) -> str:
         """Queue a run; its id. Raises StudioError before anything is made."""
         check_limits(self.workspace, config)
-        folder = create_run(self.workspace, config)
+        return self._queue(create_run(self.workspace, config))
+
+    def replay(self, speed: float) -> str:
+        """Queue a recorded run, to be told at so many times its speed; its id. Raises ConfigError."""
+        check_limits(self.workspace)
+        return self._queue(create_replay(self.workspace, speed))
+
+    def _queue(self, folder: RunFolder) -> str:
         folder.events.append(Queued())
         folder.events.close()
         with self._lock:
@@ -244,6 +252,10 @@ class Jobs:
         with self._lock:
             return list(self._waiting)
 
+    def ahead(self) -> int:
+        """How many other people's queues come before this one at the machine's devices."""
+        return self._turns.ahead() if self._turns else 0
+
     def processes(self) -> dict[str, list[int]]:
         """Ids of the processes that train, and of the worker that waits for the next run, its imports done."""
         with self._lock:
@@ -292,7 +304,7 @@ class Jobs:
     def _free(self, run_id: str) -> str:
         """The devices that a run can have now, as CUDA_VISIBLE_DEVICES lists them; '' while too few are free."""
         folder = RunFolder(self.workspace.runs / run_id)
-        if folder.cloud.exists():
+        if worker_module(folder) != WORKER:
             return "" if run_id in self._active else DEVICE  # let go on before its last follower has left
         if self._turns and self._turns.ahead():
             return ""

@@ -44,6 +44,7 @@ class RunFolder:
     stop_flag = _In("stop")  # its existence asks the worker to end between steps
     pause_flag = _In("pause")  # its existence asks the worker to end there too, and to save nothing but that
     cloud = _In("cloud.json")  # of a run that does not train on this machine
+    replay = _In("replay.json")  # of a run that is told again rather than trained
     log = _In("worker.log")
     checkpoints = _In("checkpoints")
     adapter = _In("adapter")

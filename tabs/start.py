@@ -9,6 +9,7 @@ import gradio as gr
 from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.data.templates import to_messages
+from studio.replayer import SPEEDS
 from studio.workspace import Workspace
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, judge, said
 
@@ -34,10 +35,22 @@ def build(page: Page, tab: gr.Tab) -> None:
         )
         own = gr.Button("Use my own data", size="lg", elem_id="start-own", scale=0, min_width=200)
         worth = gr.Button("Was it worth it?", size="lg", elem_id="start-worth", scale=0, min_width=200, visible=False)
+    with (
+        gr.Accordion("No time to train? Watch a finished run again", open=False, elem_id="start-again"),
+        gr.Row(elem_classes="tools"),
+    ):
+        speed = gr.Dropdown(
+            [(f"{each} × as fast as it was trained", each) for each in SPEEDS], value=SPEEDS[2], label="Speed",
+            scale=0, min_width=300, elem_id="start-speed", info="Nothing is trained; what it learnt is yours to try.",
+        )  # fmt: skip
+        again = gr.Button("Replay", elem_id="start-replay", scale=0, min_width=200)
     status = gr.HTML("", apply_default_css=False)
 
     def begin() -> Any:
         return page.jobs.submit(RunConfig.parse(FIRST_RUN)), gr.Tabs(selected="curves")
+
+    def replay(speed: float) -> Any:
+        return page.jobs.replay(speed), gr.Tabs(selected="curves")
 
     def tell() -> Any:
         states = page.store.states(limit=50)
@@ -46,6 +59,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         return told if active else "", gr.Button(visible=any(state.saved and state.writes for state in states))
 
     start.click(said(begin), None, [page.run, page.tabs], **PRIVATE)
+    again.click(said(replay), speed, [page.run, page.tabs], **PRIVATE)
     own.click(lambda: gr.Tabs(selected="dataset"), None, page.tabs, **QUIET)
     worth.click(judge, page.run, [page.judged, page.tabs], **HEARD)
     tab.select(tell, None, [status, worth], **QUIET)

@@ -263,8 +263,8 @@ def _import(path: Path, target: Path, about: Path) -> None:
 class Sides:
     """Which rows are learnt, scored on while training, and left for a last score."""
 
-    train: Dataset
     read: Dataset  # all rows that were divided
+    train: Dataset
     validation: Dataset | None
     test: Dataset | None
 

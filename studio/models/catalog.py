@@ -259,7 +259,7 @@ def _from_hub(model: str, hub: Hub, progress: Progress) -> Path:
 
 
 def _check_files(names: Collection[str], title: str) -> None:
-    """Refuse what lacks a config or safetensors, by file names alone."""
+    """Refuse what lacks a config or safetensors, by file names alone. What they hold is the loader's to prove."""
     if "config.json" not in names:
         adapter = " It holds an adapter, which is not a model." if "adapter_config.json" in names else ""
         raise ModelError(f"{title} has no config.json.{adapter}", remedy="Choose a whole model.")
