@@ -158,9 +158,12 @@ def test_samples_are_read_as_what_they_are(workspace: Workspace) -> None:
             prompt = tidied(plain(opened.train.rows, opened.mapping), examples, list(RULES))
             prompt.check(opened.train.columns)
     assert kinds == {
+        "code_tasks": "prose",
         "customer_messages": "json",
         "legal_clauses": "prose",
+        "legal_contracts": "short",
         "medical_notes": "prose",
+        "medical_triage": "labels",
         "messy_support": "prose",
         "preferences": "prose",
         "reviews": "lines",

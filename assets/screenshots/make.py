@@ -1,17 +1,20 @@
 """Takes the README's pictures from the real page: a real run of the starter model in a headless Chromium.
 
-python assets/screenshots/make.py [--workspace FOLDER] [--only run|data|compare|rewards|prompts|evaluate|benchmark]
+python assets/screenshots/make.py [--workspace FOLDER] [--only PART]
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from playwright.sync_api import FloatRect, Page, expect, sync_playwright
@@ -166,14 +169,70 @@ def drive_evaluate(page: Page, url: str) -> None:
     take(page, "evaluate", "#evaluate-report p.ready", "#evaluate-report .whiskers >> nth=0")
 
 
+def go(page: Page, title: str) -> None:
+    """To a tab, which may have no place in the strip."""
+    if not (tab := page.get_by_role("tab", name=title, exact=True).locator("visible=true")).count():
+        page.locator("#tabs .overflow-menu > button").first.click()
+        tab = page.locator("#tabs .overflow-dropdown button", has_text=title)
+    tab.first.click()
+
+
+def drive_learn(page: Page, url: str) -> None:
+    """A real update of a weight, and what is left of it at a rank."""
+    page.goto(url)
+    page.locator("body[data-arrived]").wait_for()
+    go(page, "Learn")
+    page.locator("#learn-parts").get_by_role("tab", name="LoRA from scratch").click()
+    page.locator("#learn-lowrank").get_by_role("slider", name="Rank").fill("8")
+    take(page, "learn")
+
+
+def drive_export(page: Page, url: str) -> None:
+    """The newest run as GGUF, and what was checked of it."""
+    page.goto(url)
+    page.locator("body[data-arrived]").wait_for()
+    go(page, "Export")
+    choose(page, "export-form", "GGUF")
+    expect(page.locator("#export-start")).to_be_enabled()
+    page.locator("#export-start").click()
+    page.locator("#export-told a").first.wait_for(timeout=900_000)
+    take(page, "export")
+
+
+def drive_workshop(page: Page, _: str) -> None:
+    """What the presenter sees of four people who watch a finished run."""
+    word = "shown-in-a-picture"
+    with tempfile.TemporaryDirectory() as root, served(Path(root), "--workshop", word=word) as url:
+        code = json.loads((Path(root) / "workshop.json").read_text(encoding="utf-8"))["code"]
+        browser = page.context.browser
+        assert browser
+        for name, speed in (("Ada", "100"), ("Emmy", "20"), ("Grace", "20"), ("Sofja", "5")):
+            guest = browser.new_context().new_page()
+            enter(guest, url, name, f"word of {name}", code)
+            guest.locator("body[data-arrived]").wait_for()
+            guest.locator("#start-again button").first.click()
+            choose(guest, "start-speed", f"{speed} ×")
+            guest.locator("#start-replay").click()
+            guest.locator("#live .live .chip").wait_for()
+        page.set_viewport_size({"width": 1280, "height": 420})
+        enter(page, url, "presenter", word)
+        page.wait_for_function("document.querySelectorAll('polyline.eval_loss').length >= 3", timeout=120_000)
+        take(page, "workshop")
+
+
+def enter(page: Page, url: str, name: str, word: str, code: str = "") -> None:
+    page.goto(url)
+    page.get_by_label("Your name").fill(name)
+    page.get_by_label("Your word").fill(word)
+    page.get_by_label("The workshop's code").fill(code)
+    page.get_by_role("button", name="Come in").click()
+
+
 def drive_benchmark(page: Page, url: str) -> None:
     """That run, as adapter and merged, alone and four at once; in a workspace that holds a benchmark, that."""
     page.goto(url)
     page.locator("body[data-arrived]").wait_for()
-    if not (tab := page.get_by_role("tab", name="Benchmark", exact=True).locator("visible=true")).count():
-        page.locator("#tabs .overflow-menu > button").first.click()
-        tab = page.locator("#tabs .overflow-dropdown button", has_text="Benchmark")
-    tab.first.click()
+    go(page, "Benchmark")
     page.locator("#bench-board p").first.wait_for()
     if not page.locator("#bench-board tbody tr").count():
         choose(page, "bench-models", "merged")
@@ -193,6 +252,9 @@ PARTS = {
     "prompts": drive_prompts,
     "evaluate": drive_evaluate,
     "benchmark": drive_benchmark,
+    "learn": drive_learn,
+    "export": drive_export,
+    "workshop": drive_workshop,
 }
 
 
@@ -201,20 +263,27 @@ def main() -> None:
     parser.add_argument("--workspace", type=Path, default=Path(tempfile.mkdtemp()))
     parser.add_argument("--only", choices=tuple(PARTS), help="only the pictures of that part")
     options = parser.parse_args()
-    command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", "0"]
-    own = {**os.environ, "FINETUNE_STUDIO_WORKSPACE": str(options.workspace)}  # so that no picture names its path
+    with served(options.workspace) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": 1280, "height": 940})
+        for name, part_of in PARTS.items():
+            if options.only in (None, name):
+                part_of(page, url + "/?__theme=light")
+        browser.close()
+
+
+@contextmanager
+def served(workspace: Path, *arguments: str, word: str = "") -> Iterator[str]:
+    """A studio over that workspace; its address."""
+    command = [str(Path(sys.executable).parent / "finetune-studio"), "--no-browser", "--port", "0", *arguments]
+    # Named by a variable, so that no picture names its path.
+    own = {**os.environ, "FINETUNE_STUDIO_WORKSPACE": str(workspace), "FINETUNE_STUDIO_WORD": word}
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=own)
     try:
         assert server.stdout is not None
         found = re.search(r"http://\S+", server.stdout.readline())
         assert found, "the studio did not start"
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
-            page = browser.new_page(viewport={"width": 1280, "height": 940})
-            for name, part_of in PARTS.items():
-                if options.only in (None, name):
-                    part_of(page, found[0] + "/?__theme=light")
-            browser.close()
+        yield found[0]
     finally:
         server.terminate()
         server.wait()

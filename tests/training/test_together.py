@@ -73,9 +73,10 @@ def test_two_processes_tell_what_one_tells_also_where_they_rested(
     assert wait_for_end(jobs.store, both.id, 120).status == "done", both.log.read_text()
     both_kinds, both_curves = told(both)
     went_on = both_kinds.index("Continued")
-    again = ["Queued", "Started", "DataReady", "ModelReady", "Ready", "Continued"]
-    assert both_kinds[went_on - 6 : went_on + 1] == ["Paused", *again]
-    assert both_kinds[: went_on - 6] + both_kinds[went_on + 1 :] == kinds
+    again = ["Paused", "Queued", "Started", "DataReady", "ModelReady", "Made", "Ready", "Continued"]
+    began = went_on + 1 - len(again)
+    assert both_kinds[began : went_on + 1] == again
+    assert both_kinds[:began] + both_kinds[went_on + 1 :] == kinds
     assert [event.step for event in both.events.read_from()[0] if isinstance(event, Continued)] == [at]
     assert both_curves["step"] == list(range(1, STEPS + 1))
     assert both_curves["tokens"] == curves["tokens"]
