@@ -55,7 +55,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     here, parallel = Path(__file__).parent, "PYTEST_XDIST_WORKER" in os.environ
     items.sort(key=lambda item: (here in item.path.parents) != parallel)
     if parallel:
-        items.sort(key=lambda item: item.path.stem != "test_newcomer")
+        items.sort(key=lambda item: item.path.stem != "test_accessible")
 
 
 class Studio:

@@ -31,9 +31,10 @@ def percent(page: Page, metric: str, side: str) -> int:
     return int(row.locator(f".{side} .value").inner_text().split()[0])
 
 
+@pytest.mark.slow  # the same way with a tiny model, by the keyboard alone: test_accessible.py
 @pytest.mark.parametrize(
     ("studio", "fields"),  # how many per cent of them are right in the end
-    [("tests.ui.brief", 30), pytest.param("tabs._main", 50, marks=pytest.mark.slow)],
+    [("tests.ui.brief", 30), ("tabs._main", 50)],
     indirect=["studio"],
 )
 def test_the_first_five_minutes(with_starter: Studio, open_page: Open, fields: int) -> None:

@@ -85,6 +85,7 @@ def test_a_paused_run_gives_way_survives_a_restart_and_goes_on(
     page.close()
 
 
+@pytest.mark.slow  # that it mends itself: test_jobs.py, test_resume.py; that notes are shown: test_workshop.py
 def test_a_run_short_of_memory_mends_itself_and_says_so(
     browser: Browser,
     later: Studio,
