@@ -47,6 +47,7 @@ def test_a_space_installs_what_the_project_needs_in_the_tested_versions() -> Non
 
 
 def test_links_and_pictures_exist() -> None:
-    for name in ("README.md", "CONTRIBUTING.md", "docs/datasets.md", "docs/prompts.md", "docs/export.md"):
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+    for name in (page.relative_to(ROOT).as_posix() for page in pages):
         for target in re.findall(r"\]\(([^)#:]+)\)", read(name)):
             assert ((ROOT / name).parent / target).exists(), f"{name} points to {target}"
