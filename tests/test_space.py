@@ -60,7 +60,7 @@ def test_a_clean_environment_from_the_requirements_serves_the_page_and_trains(tm
     with serving(python, repository, environment) as url:
         page = httpx.get(url, headers={"Host": NAME})
         assert page.status_code == 200
-        assert "<title>" in page.text
+        assert "Finetune Studio" in page.text
         assert "Start training" in page.text
         script = re.search(r'<script type="module" crossorigin src="\./(assets/\S+\.js)"', page.text)
         assert script
