@@ -57,7 +57,7 @@ class Rooms:
         """Theirs, open. Raises RunError where it does not open."""
         async with self._opening:
             room = self._rooms.get(person.folder)
-            if room is None or (room.opened and not await room.answers()):
+            if room is None or room.gone:
                 room = self._rooms[person.folder] = await asyncio.to_thread(self._ask, person)
         if not await room.opens():
             self._rooms.pop(person.folder, None)
@@ -100,7 +100,7 @@ class Room:
     def __init__(self, socket: Path, root: Path, disk: int) -> None:
         """`disk`: bytes that may lie under `root`."""
         self._socket, self._root, self._disk = socket, root, disk
-        self.opened = False
+        self.opened = self.gone = False
         transport = httpx.AsyncHTTPTransport(uds=str(socket), limits=httpx.Limits(max_connections=None))
         # A stream of events lasts as long as the page is open.
         self._there = httpx.AsyncClient(transport=transport, timeout=None)  # noqa: S113
@@ -156,7 +156,8 @@ class Room:
         )
         try:
             answer = await self._there.send(asked, stream=True)
-        except httpx.TransportError:
+        except httpx.TransportError as error:
+            self.gone = isinstance(error, httpx.ConnectError)  # nobody listens there any more: the next one opens it
             return PlainTextResponse("Your studio has closed. Load the page again to open it.", status_code=502)
         passed = StreamingResponse(_pieces(answer), answer.status_code)
         passed.raw_headers = [
