@@ -16,9 +16,9 @@ import studio.methods
 from studio.catalog import Chosen
 from studio.data.labels import Head
 from studio.errors import ConfigError, ModelError
-from studio.intake import Shapes
 from studio.methods import Method, methods
 from studio.methods._layers import ALL_LINEAR, names_for
+from studio.proof import Shapes
 
 OWN = "STUDIO"  # the kind of adapters that methods of ours save (`studio.models.own`)
 KINDS = {  # peft's name of what we have as a method → its key

@@ -7,7 +7,6 @@ made of are copied, under their own last names.
 from __future__ import annotations
 
 import io
-import json
 import os
 import re
 import shutil
@@ -18,39 +17,25 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 from studio.errors import ModelError
+from studio.proof import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PLAIN, Shapes, pickled, prove, shown
 
 Tell = Callable[[str, float, float], None]  # (what is being done, done, total); raises to cancel
-Shapes = dict[str, tuple[int, ...]]  # weight name → shape
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 LARGEST = 200_000_000_000  # bytes of all files together
 MOST_MEMBERS = 2_000  # of an archive
 MOST_AT_ONCE = 4_000_000  # bytes of an archive held in memory: its list of members is read in one piece
-RATIO, RATIO_FROM = (
-    50,
-    10_000_000,
-)  # a member that unpacks to so many times its bytes, and to more than these, is a bomb
-LONGEST_HEADER = 25_000_000  # bytes; the largest known, of models with thousands of experts, take a quarter of it
-LONGEST_JSON = 100_000_000  # bytes; a tokenizer of a quarter of a million tokens takes a third of it
-LONGEST_CONFIG = 5_000_000
+# A member that unpacks to so many times its bytes, and to more than these, is a bomb.
+RATIO, RATIO_FROM = 50, 10_000_000
 SPARE = 200_000_000  # bytes that stay free on the disk
 _CHUNK = 1_000_000
 
 _MODEL = (".safetensors", ".json", ".txt", ".jinja", "tokenizer.model")
 _ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "heads.json", "heads.safetensors", "vocabulary.json")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")
-_CODE_KEYS = ("auto_map", "custom_pipelines", "trust_remote_code", "custom_generate")
-_KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
-_BITS = {
-    "F64": 64, "F32": 32, "F16": 16, "BF16": 16, "I64": 64, "I32": 32, "I16": 16, "I8": 8, "U64": 64, "U32": 32,
-    "U16": 16, "U8": 8, "BOOL": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "C64": 64,
-}  # fmt: skip
 
 Kind = Literal["adapter", "model"]
 
@@ -88,7 +73,7 @@ def gather(sources: Sequence[Path], to: Path, tell: Tell) -> Brought:
         wanted, left_out = _chosen(kind, inside, pieces)
         _check_size(wanted, to)
         _copy(wanted, to, tell)
-    shapes = _prove(kind, to)
+    shapes = prove(to, adapter=kind == "adapter")
     return Brought(kind, to, sum(each.stat().st_size for each in to.iterdir()), shapes, left_out)
 
 
@@ -126,13 +111,13 @@ def _of_file(path: Path, *, folders: bool) -> _Piece | None:
         raise _unreadable(path.name, error) from None
     if stat.S_ISLNK(about.st_mode):
         raise ModelError(
-            f"{_shown(path.name)} is a link to another place, and links are not followed.",
+            f"{shown(path.name)} is a link to another place, and links are not followed.",
             remedy="Bring the files themselves; a model of the Hub's cache can be chosen by its name.",
         )
     if stat.S_ISDIR(about.st_mode) and folders:
         return None
     if not stat.S_ISREG(about.st_mode):
-        raise ModelError(f"{_shown(path.name)} is no file.", remedy="Bring a .zip, a folder, or plain files.")
+        raise ModelError(f"{shown(path.name)} is no file.", remedy="Bring a .zip, a folder, or plain files.")
 
     def opened() -> IO[bytes]:
         try:
@@ -171,7 +156,7 @@ def _archive(path: Path) -> Iterator[list[_Piece]]:
             yield [_Piece(each.filename, each.file_size, lambda each=each: archive.open(each)) for each in files]
     except (zipfile.BadZipFile, EOFError, NotImplementedError, UnicodeError, zlib.error, struct.error) as error:
         raise ModelError(
-            f"{_shown(path.name)} is no whole .zip archive ({_first_line(error)}).", remedy="Pack the folder anew."
+            f"{shown(path.name)} is no whole .zip archive ({_first_line(error)}).", remedy="Pack the folder anew."
         ) from None
     except OSError as error:
         raise _unreadable(path.name, error) from None
@@ -184,19 +169,19 @@ def _check_member(member: zipfile.ZipInfo) -> bool:
     outside = name.startswith("/") or "\\" in name or ".." in parts or re.match(r"[A-Za-z]:", name)
     if outside or "\0" in name or any(len(part) > 255 for part in parts) or len(name) > 1_000:
         raise ModelError(
-            f"The archive holds a file whose name leads out of it, or is none ({_shown(name)}).",
+            f"The archive holds a file whose name leads out of it, or is none ({shown(name)}).",
             remedy="Do not open it by other means either; bring the files themselves.",
         )
     mode = member.external_attr >> 16
     if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise ModelError(f"The archive holds a link or a device ({_shown(name)}).", remedy="Pack the files themselves.")
+        raise ModelError(f"The archive holds a link or a device ({shown(name)}).", remedy="Pack the files themselves.")
     if member.flag_bits & 1:
         raise ModelError("The archive is encrypted.", remedy="Pack it without a password.")
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ModelError("The archive is packed in an unusual way.", remedy="Pack it as a plain .zip (deflate).")
     if member.file_size > RATIO_FROM and member.file_size > RATIO * member.compress_size:
         raise ModelError(
-            f"{_shown(name)} would unpack from {member.compress_size / 1e6:,.1f} to {member.file_size / 1e6:,.0f} MB, "
+            f"{shown(name)} would unpack from {member.compress_size / 1e6:,.1f} to {member.file_size / 1e6:,.0f} MB, "
             "as no weights do.",
             remedy="Bring the files themselves, not packed.",
         )
@@ -217,7 +202,7 @@ def _kind(pieces: Iterable[_Piece]) -> tuple[Kind, str]:
     rivals = [each for each in found if each[0] == depth and each[2] != parent]
     if rivals:
         raise ModelError(
-            f"It holds more than one adapter or model ({_shown(parent)}, {_shown(rivals[0][2])}).",
+            f"It holds more than one adapter or model ({shown(parent)}, {shown(rivals[0][2])}).",
             remedy="Bring one of them at a time.",
         )
     return kinds[name], "" if parent == "." else f"{parent}/"
@@ -226,7 +211,7 @@ def _kind(pieces: Iterable[_Piece]) -> tuple[Kind, str]:
 def _none(names: Sequence[str]) -> ModelError:
     lower = [name.lower() for name in names]
     if any(name.endswith((*_PICKLED, "data.pkl")) for name in lower):
-        return _pickled("It")
+        return pickled("It")
     if any(name.endswith(".gguf") for name in lower):
         return ModelError(
             "A GGUF file is made for inference and cannot be trained on.",
@@ -246,19 +231,19 @@ def _chosen(kind: Kind, inside: str, pieces: Iterable[_Piece]) -> tuple[list[_Pi
     for piece in pieces:
         name = piece.name.removeprefix(inside) if piece.name.startswith(inside) else ""
         fits = name in _ADAPTER if kind == "adapter" else name.endswith(_MODEL) and not name.startswith("consolidated")
-        if fits and _PLAIN.fullmatch(name):
+        if fits and PLAIN.fullmatch(name):
             wanted[name] = piece
         else:
             left_out.append(piece.name)
     if kind == "model" and (code := next((name for name in left_out if name.lower().endswith((".py", ".pyc"))), "")):
         raise ModelError(
-            f"The model brings its own Python code ({_shown(code)}), which Finetune Studio never runs.",
+            f"The model brings its own Python code ({shown(code)}), which Finetune Studio never runs.",
             remedy="Choose a model whose architecture is part of transformers; then its files need no code.",
         )
     there = ADAPTER_WEIGHTS in wanted if kind == "adapter" else any(name.endswith(".safetensors") for name in wanted)
     if not there:
         if any(name.lower().endswith(_PICKLED) for name in left_out):
-            raise _pickled("It")
+            raise pickled("It")
         missing = ADAPTER_WEIGHTS if kind == "adapter" else "*.safetensors"
         raise ModelError(f"There are no weights: {missing} is missing.", remedy="Bring that file, too.")
     return list(wanted.values()), left_out
@@ -293,119 +278,7 @@ def _copy(pieces: Sequence[_Piece], to: Path, tell: Tell) -> None:
             raise ModelError(f"{name} is shorter than it should be.", remedy="Bring it again.")
 
 
-# -- whether it is what it says --------------------------------------------------------------------------
-
-
-def _prove(kind: Kind, folder: Path) -> Shapes:
-    """The shapes of all weights. Raises ModelError."""
-    for path in sorted(folder.glob("*.json")):
-        small = path.name.endswith("config.json")
-        values = read_json(path, LONGEST_CONFIG if small else LONGEST_JSON)
-        if small:
-            _check_no_code(values, path.name)
-        if path.name.endswith(".index.json"):
-            _check_index(values, folder)
-    found: Shapes = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        shapes = safetensors_shapes(path)
-        if kind == "model" or path.name == ADAPTER_WEIGHTS:
-            found |= shapes
-    return found
-
-
-def read_json(path: Path, longest: int) -> dict[str, Any]:
-    """The object in a JSON file of at most `longest` bytes. Raises ModelError."""
-    if path.stat().st_size > longest:
-        raise ModelError(f"{path.name} is far too long for what it is.", remedy="Bring it as it was published.")
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError):
-        values = None
-    if not isinstance(values, dict):
-        raise ModelError(f"{path.name} is damaged: it holds no JSON object.", remedy="Bring it as it was published.")
-    return values
-
-
-def _check_no_code(values: Any, name: str, depth: int = 0) -> None:
-    """Refuse a config that names code: of its own, or a kernel that would be fetched."""
-    if isinstance(values, list):
-        for each in values:
-            _check_no_code(each, name, depth + 1)
-        return
-    if not isinstance(values, dict):
-        return
-    for key, value in values.items():
-        if (key in _CODE_KEYS and value) or (key in _KERNEL_KEYS and "/" in str(value)):
-            raise ModelError(
-                f"{name} names code that is not part of transformers ('{key}'), which Finetune Studio never runs.",
-                remedy="Choose a model whose architecture is part of transformers; then that entry can be taken out.",
-            )
-        _check_no_code(value, name, depth + 1)
-
-
-def _check_index(values: dict[str, Any], folder: Path) -> None:
-    """Refuse an index of weights that leads to other files than those that were brought."""
-    named = values.get("weight_map")
-    files = set(map(str, named.values())) if isinstance(named, dict) else {""}
-    if missing := sorted(each for each in files if not (_PLAIN.fullmatch(each) and (folder / each).is_file())):
-        raise ModelError(
-            f"The index of the weights names {_shown(missing[0]) or 'no files'}, which was not brought.",
-            remedy="Bring all of the model's *.safetensors, in one folder.",
-        )
-
-
-def safetensors_shapes(path: Path) -> Shapes:
-    """Weight name → shape, from the header, all of which is checked. Raises ModelError for any other kind of file."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        first = file.read(9)
-        if first.startswith(b"PK\x03\x04") or (first[:1] == b"\x80" and first[1:2] in b"\x02\x03\x04\x05"):
-            raise _pickled(path.name)
-        length = int.from_bytes(first[:8], "little")
-        if len(first) < 9 or first[8:] != b"{" or length > size - 8:
-            raise ModelError(f"{path.name} is no safetensors file, or not whole.", remedy="Bring it again.")
-        if length > LONGEST_HEADER:
-            raise ModelError(f"The header of {path.name} is far too long.", remedy="Bring it as it was published.")
-        file.seek(8)
-        text = file.read(length)
-    try:
-        return _read_header(json.loads(text), size - 8 - length)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise ModelError(f"The header of {path.name} is damaged.", remedy="Bring it again.") from None
-
-
-def _read_header(header: dict[str, Any], length: int) -> Shapes:
-    """Raises ValueError, TypeError or KeyError unless the weights lie end to end and fill `length` bytes."""
-    shapes: Shapes = {}
-    places = []
-    for name, about in header.items():
-        if name == "__metadata__":
-            continue
-        shape, (start, end) = tuple(about["shape"]), about["data_offsets"]
-        if not all(type(each) is int and each >= 0 for each in (*shape, start, end)) or len(shape) > 16:
-            raise ValueError(name)
-        if 8 * (end - start) != prod(shape) * _BITS[about["dtype"]]:
-            raise ValueError(name)
-        shapes[name] = shape
-        places.append((start, end))
-    at = 0
-    for start, end in sorted(places):
-        if start != at:
-            raise ValueError(start)
-        at = end
-    if at != length:
-        raise ValueError(length)
-    return shapes
-
-
 # -- what is said ----------------------------------------------------------------------------------------
-
-
-def _pickled(what: str) -> ModelError:
-    return ModelError(
-        f"{what} holds pickled weights, and unpickling a file can run any code hidden in it.",
-        remedy="Bring them as safetensors, whatever the file is called; whoever made them can save them so.",
-    )
 
 
 def _too_many() -> ModelError:
@@ -414,15 +287,9 @@ def _too_many() -> ModelError:
 
 def _unreadable(name: str, error: Exception) -> ModelError:
     because = getattr(error, "strerror", None) or _first_line(error)
-    return ModelError(f"{_shown(name)} cannot be read ({because}).", remedy="Check its name and its permissions.")
-
-
-def _shown(name: str) -> str:
-    """A name from outside in a sentence: not too long, and nothing in it that a terminal would obey."""
-    plain = "".join(each if each.isprintable() else "?" for each in name)
-    return plain if len(plain) <= 80 else f"{plain[:80]}…"
+    return ModelError(f"{shown(name)} cannot be read ({because}).", remedy="Check its name and its permissions.")
 
 
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
-    return _shown(lines[0]) if lines else type(error).__name__
+    return shown(lines[0]) if lines else type(error).__name__
