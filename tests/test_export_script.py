@@ -316,9 +316,9 @@ def test_every_method_that_is_pefts_own_begins_as_in_the_studio(name: str) -> No
     from studio.models.tiny import tiny_model, tiny_shapes
 
     method = methods()[name]()
-    source: Any = SimpleNamespace(config=SimpleNamespace(method=method))
+    config: Any = SimpleNamespace(method=method)
     space = {**vars(peft), "set_seed": set_seed, "SEED": 3}
-    exec(_recipe._method(source, method.peft_config_for(Structure(tiny_shapes()), 10)), space)
+    exec(_recipe._method(config, method.peft_config_for(Structure(tiny_shapes()), 10)), space)
     mine = learning(space["attach"](tiny_model()))
     set_seed(3)
     there = learning(method.attach(tiny_model(), 10))

@@ -1,36 +1,36 @@
 """A run written out as a program of transformers, peft and torch: what a script and a notebook have in common.
 
 The program is made of fixed text and of the run's values, each of which goes through `repr`: whatever a label, a
-column or a model is called, it stays a literal. `_texts.py` holds the fixed text.
+column or a model is called, it stays a literal. `_texts.py` holds the fixed text, `_written` what of it is one
+objective's own.
 """
 
 from __future__ import annotations
 
 import math
-import textwrap
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from studio.config import RunConfig
 from studio.data.library import open_source
 from studio.data.templates import Mapping as Columns
 from studio.errors import ConfigError, RunError
 from studio.exports import Source, Tell
 from studio.exports import _texts as texts
 from studio.exports._names import run_title
-from studio.exports._rows import as_lines, compared, curve, rendered, rows_of
+from studio.exports._rows import as_lines, compared, curve, rows_of
+from studio.exports._values import Named, about, assigned, call, comment, dtype, told
+from studio.exports._written import Program, program_of
 from studio.made import installed
 from studio.models.catalog import BUNDLED, Located, structure_of
-from studio.objectives.next_token import NextToken
 from studio.settings import facts
 from studio.training.schedules import part
 from studio.training.settings import TrainingSettings
 
 _NEEDED = ("torch", "transformers", "peft", "accelerate", "bitsandbytes")
-_OWN = ("peft_type", "peft_version", "inference_mode")  # fields of peft's configs that it fills in by itself
 _MODEL = "model"  # the folder beside the program, where the model comes along
 _BYTES_A_TOKEN = 20  # of its text, marks of the template and of JSON included
 _UNPACKED = 8  # times the rows' own file, in which they are compressed: texts stand in the program's files uncut
@@ -57,11 +57,7 @@ class Recipe:
 def check(source: Source) -> None:
     """Raise StudioError where the run cannot be written out, with the reason. Imports no torch."""
     config = source.config
-    if not isinstance(config.objective, NextToken):
-        raise ConfigError(
-            f"'{config.objective.title}' is not written out: its loss and its data are the studio's own code.",
-            remedy="Runs that learn the next token are.",
-        )
+    program_of(config.objective)
     if reason := config.method.only_here():
         raise ConfigError(f"This run is not written out: {reason}.", remedy="Export its adapter instead.")
     reasons = {
@@ -90,13 +86,12 @@ def recipe(source: Source, scratch: Path, tell: Tell) -> Recipe:
     tell("Reading the rows", 0, 3)
     train, held_out, columns = rows_of(source)
     tell("Rendering them as the model saw them", 1, 3)
-    located, tokenizer = _tokenizer(source)
-    objective = source.config.objective
-    assert isinstance(objective, NextToken)
-    learnt = rendered(train, columns, tokenizer, objective)
-    scored = rendered(held_out, columns, tokenizer, objective) if held_out else []
+    located, config, tokenizer = _base(source, columns)
+    program = program_of(source.config.objective)(source, train, columns, config, tokenizer)
+    learnt = program.lines(train)
+    scored = program.lines(held_out) if held_out else []
     tell("Writing the program", 2, 3)
-    parts = list(_parts(source, columns, located))
+    parts = list(_parts(source, program, located))
     files: dict[str, str | Path] = {
         "train.jsonl": as_lines(learnt),
         "eval.jsonl": as_lines(scored),
@@ -105,8 +100,7 @@ def recipe(source: Source, scratch: Path, tell: Tell) -> Recipe:
     }
     if located.path is None:
         files |= _tiny_files(scratch)
-    told = [*compared(source, learnt, columns, tokenizer), *_about_model(located)]
-    return Recipe(parts, files, told)
+    return Recipe(parts, files, [compared(source, len(learnt), program.counts(learnt)), *_about_model(located)])
 
 
 def zipped(to: Path, files: Mapping[str, str | Path]) -> None:
@@ -122,17 +116,26 @@ def zipped(to: Path, files: Mapping[str, str | Path]) -> None:
 # -- model ---------------------------------------------------------------------------------------------
 
 
-def _tokenizer(source: Source) -> tuple[Located, Any]:
-    from studio.data.tokens import use_template
+def _base(source: Source, columns: Columns) -> tuple[Located, Any, Any]:
+    """The model where it lies, its config as transformers has it, and its tokenizer as the run used it."""
+    from transformers import AutoConfig
+
+    from studio.data.rendering import use_template
     from studio.models.base import load_tokenizer
     from studio.models.catalog import locate
-    from studio.models.tiny import tiny_tokenizer
+    from studio.models.tiny import tiny_model, tiny_tokenizer
 
-    objective, chosen = source.config.objective, source.config.dataset
-    assert isinstance(objective, NextToken)
+    objective = source.config.objective
+    chosen: Any = getattr(objective, "chat_template", "")
     located = locate(source.config.model, source.workspace.models, lambda *_: None)
-    tokenizer = load_tokenizer(located.path, located.title) if located.path else tiny_tokenizer()
-    return located, tokenizer if chosen.format == "text" else use_template(tokenizer, objective.chat_template)
+    if located.path is None:
+        config, tokenizer = tiny_model().config, tiny_tokenizer()
+    else:
+        config = AutoConfig.from_pretrained(located.path, trust_remote_code=False, local_files_only=True)
+        tokenizer = load_tokenizer(located.path, located.title, writes=objective.writes)
+    if chosen and columns.format != "text":
+        use_template(tokenizer, chosen)
+    return located, config, tokenizer
 
 
 def _tiny_files(scratch: Path) -> dict[str, str | Path]:
@@ -166,193 +169,140 @@ def _about_model(located: Located) -> list[str]:
 # -- program -------------------------------------------------------------------------------------------
 
 
-def _parts(source: Source, columns: Columns, located: Located) -> Iterator[Part]:
+def _parts(source: Source, program: Program, located: Located) -> Iterator[Part]:
     config, state = source.config, source.state
-    training, made = config.training, state.made
-    objective, model = config.objective, state.model
-    assert isinstance(objective, NextToken) and model  # noqa: PT018
-    padded = bool(made.padded) if made else config.method.pads
-    packs = objective.packs(columns)
-    apart = packs and not padded
-    structure = structure_of(config.model, source.workspace.models)
+    training, objective, model = config.training, config.objective, state.model
+    assert model
+    structure = structure_of(config.model, source.workspace.models, writes=objective.writes)
     if structure is None:
         raise RunError("The files of the run's model are gone.", remedy="Fetch the model again.")
     attached = config.method.peft_config_for(structure, state.total_steps)
+    if attached is not None and not objective.writes:
+        attached.task_type = "FEATURE_EXTRACTION"  # as `studio.methods.task_type` has it for a body alone
     quantised = config.method.quantization(model.dtype)
 
-    yield Part("What is needed", texts.NEEDED, _imports(attached, quantised, training))
-    yield Part("Settings", texts.SETTINGS, "".join(_settings(source, located)))
-    reading = _reading(columns, objective, packs=packs, apart=apart)
-    yield Part("The rows", texts.ROWS + (texts.PACKED if packs else ""), reading)
-    yield Part("The model", texts.MODEL, _model(source, quantised))
-    yield Part("What learns", f"{config.method.about} {texts.LEARNS}", _method(source, attached))
-    loss = _loss(training, apart=apart, in_front=config.method.in_front())
-    yield Part("Rows become a batch, a batch a loss", texts.LOSS, loss)
-    yield Part("The order of the rows", texts.ORDER, texts.GROUPED if padded else texts.SHUFFLED)
+    yield Part("What is needed", texts.NEEDED, _imports(program, attached, quantised, training))
+    yield Part("Settings", texts.SETTINGS, "".join(_settings(source, program, located)))
+    yield Part(
+        "The rows",
+        program.words_on_rows(),
+        texts.filled(texts.READING, template=program.template(), read=program.reading()),
+    )
+    yield Part("The model", texts.MODEL, _model(source, program, quantised))
+    yield Part("What learns", f"{config.method.about} {texts.LEARNS}", _method(config, attached))
+    yield Part("Rows become a batch, a batch a loss", program.words_on_loss(), _loss(config, program))
+    yield Part("The order of the rows", texts.ORDER, texts.GROUPED if program.padded else texts.SHUFFLED)
     yield Part("The learning rate", texts.RATE, texts.SCHEDULES[training.lr_scheduler_type])
-    yield Part("The optimizer", texts.OPTIMIZER, _optimizer(training))
-    yield Part("Training", texts.TRAINING, _training(training))
+    yield Part("The optimizer", texts.OPTIMIZER, _optimizer(training, program))
+    yield Part("Training", texts.TRAINING, _training(training, program))
     yield Part("The same as in the studio?", texts.COMPARED, texts.COMPARISON)
 
 
-def _imports(attached: Any, quantised: Any, training: TrainingSettings) -> str:
+def _imports(program: Program, attached: Any, quantised: Any, training: TrainingSettings) -> str:
     return texts.filled(
         texts.IMPORTS,
-        contextlib="import contextlib\n" if training.neftune_noise_alpha else "",
+        contextlib="import contextlib\n" if _noisy(training, program) else "",
         optimizer="import bitsandbytes\n" if training.optim in texts.EIGHT_BITS else "",
         peft=f"from peft import {type(attached).__name__}, get_peft_model\n" if attached is not None else "",
+        more=program.imports,
+        functions=program.functions,
+        model=program.model,
         bits="BitsAndBytesConfig, " if quantised is not None else "",
         names=texts.NAMES if training.weight_decay else "",
     )
 
 
-def _settings(source: Source, located: Located) -> Iterator[str]:
+def _noisy(training: TrainingSettings, program: Program) -> bool:
+    return program.noisy and bool(training.neftune_noise_alpha)
+
+
+def _settings(source: Source, program: Program, located: Located) -> Iterator[str]:
     """A line for each value, and above it what the form says of it."""
     config, state = source.config, source.state
-    objective, training, model = config.objective, config.training, state.model
-    assert isinstance(objective, NextToken) and model  # noqa: PT018
-    steps, kept = state.total_steps, state.saved.step if state.saved else state.step
+    model, steps = state.model, state.total_steps
+    assert model
+    kept = state.saved.step if state.saved else state.step
     products = state.made.products if state.made else (model.dtype if model.dtype == "bfloat16" else "")
-    of_schedule = {"WARMUP": ("warmup_steps", part(training.warmup_steps, steps))}
-    if training.lr_scheduler_type == "warmup_stable_decay":
-        of_schedule["DECAY"] = ("decay_steps", max(1, part(training.decay_steps, steps)))
-    noise = {"NOISE": ("neftune_noise_alpha", training.neftune_noise_alpha)} if training.neftune_noise_alpha else {}
-    named: dict[str, tuple[str, Any]] = {
-        "SEED": ("seed", config.seed),
-        "MAX_LENGTH": ("max_length", objective.max_length),
+    named: Named = {
+        "MODEL": (texts.WHICH_MODEL, _name(located)),
+        "SEED": (about(RunConfig, "seed"), config.seed),
+        **program.settings(),
+        **_of_training(config.training, program, steps),
+        "STEPS": (texts.STEPS, steps),
+    }
+    yield f"RUN = {run_title(source)!r}\n"
+    for name, (said, value) in named.items():
+        yield assigned(name, said, value)
+    yield comment(texts.ENDS) + f"LAST_STEP, KEPT_STEP = {state.step!r}, {kept!r}\n"
+    yield comment(texts.FORMATS) + f"DTYPE = {dtype(model.dtype)}\n"
+    yield f"PRODUCTS = {dtype(products) if products else None}\n"
+
+
+def _of_training(training: TrainingSettings, program: Program, steps: int) -> Named:
+    """Its values in a run of so many updates, where they count."""
+    values: dict[str, tuple[str, Any]] = {
         "BATCH_SIZE": ("per_device_train_batch_size", training.per_device_train_batch_size),
         "ACCUMULATION": ("gradient_accumulation_steps", training.gradient_accumulation_steps),
         "LEARNING_RATE": ("learning_rate", training.learning_rate),
-        **of_schedule,
-        "WEIGHT_DECAY": ("weight_decay", training.weight_decay),
-        "MAX_GRAD_NORM": ("max_grad_norm", training.max_grad_norm),
-        "LABEL_SMOOTHING": ("label_smoothing_factor", training.label_smoothing_factor),
-        **noise,
-        "EVAL_STEPS": ("eval_steps", training.eval_steps or max(1, math.ceil(steps / 4))),
+        "WARMUP": ("warmup_steps", part(training.warmup_steps, steps)),
     }
-    about = {fact.name: fact for cls in (TrainingSettings, type(config), NextToken) for fact in facts(cls)}
-    yield f"RUN = {run_title(source)!r}\n"
-    yield _comment(texts.WHICH_MODEL) + f"MODEL = {_name(located)!r}\n"
-    for name, (key, value) in named.items():
-        yield _comment(f"'{about[key].label}': {_first_sentence(about[key].help)}") + f"{name} = {value!r}\n"
-    yield _comment(texts.STEPS) + f"STEPS = {steps!r}\n"
-    yield _comment(texts.ENDS) + f"LAST_STEP, KEPT_STEP = {state.step!r}, {kept!r}\n"
-    yield _comment(texts.FORMATS) + f"DTYPE = {_dtype(model.dtype)}\n"
-    yield f"PRODUCTS = {_dtype(products) if products else None}\n"
+    if training.lr_scheduler_type == "warmup_stable_decay":
+        values["DECAY"] = ("decay_steps", max(1, part(training.decay_steps, steps)))
+    values["WEIGHT_DECAY"] = ("weight_decay", training.weight_decay)
+    values["MAX_GRAD_NORM"] = ("max_grad_norm", training.max_grad_norm)
+    if program.smooths:
+        values["LABEL_SMOOTHING"] = ("label_smoothing_factor", training.label_smoothing_factor)
+    if _noisy(training, program):
+        values["NOISE"] = ("neftune_noise_alpha", training.neftune_noise_alpha)
+    values["EVAL_STEPS"] = ("eval_steps", training.eval_steps or max(1, math.ceil(steps / 4)))
+    return {name: (about(TrainingSettings, key), value) for name, (key, value) in values.items()}
 
 
-def _first_sentence(text: str) -> str:
-    return f"{text.partition('. ')[0].rstrip('.')}."
-
-
-def _comment(text: str) -> str:
-    return "".join(f"# {line}\n" for line in textwrap.wrap(text, texts.WIDE))
-
-
-def _dtype(name: str) -> str:
-    """Raises RunError for what is no format: it becomes code."""
-    if name not in ("bfloat16", "float16", "float32"):
-        raise RunError("The run's log names no number format that is known.", remedy="Run it again.")
-    return f"torch.{name}"
-
-
-def _reading(columns: Columns, objective: NextToken, *, packs: bool, apart: bool) -> str:
-    plain = columns.format == "text"
-    chosen = "" if plain or objective.chat_template == "auto" else objective.chat_template
-    encode = texts.ENCODE_TEXT if plain else texts.ENCODE_CHAT
-    pack = texts.PACK if apart else texts.PACK_WHOLE if packs else texts.NOT_PACKED
-    return texts.filled(
-        texts.READING + encode + pack + texts.READ,
-        template=f"tokenizer.chat_template = {_template(chosen)!r}  # 'Chat template'\n" if chosen else "",
-        cut="" if packs else "[:MAX_LENGTH]",
-        pack="pack(" if packs else "",
-        packed=")" if packs else "",
-    )
-
-
-def _template(chosen: str) -> str:
-    from studio.data.rendering import CHAT_TEMPLATES
-
-    return CHAT_TEMPLATES[chosen]
-
-
-def _model(source: Source, quantised: Any) -> str:
+def _model(source: Source, program: Program, quantised: Any) -> str:
     more, after = "", ""
     if quantised is not None:
-        told = {key: value for key, value in quantised.to_diff_dict().items() if key.startswith(("bnb_", "load_in_"))}
-        more, after = f"    quantization_config={_call('BitsAndBytesConfig', told, {})},\n", texts.NEVER_PACK
+        said = {key: value for key, value in quantised.to_diff_dict().items() if key.startswith(("bnb_", "load_in_"))}
+        more, after = f"    quantization_config={call('BitsAndBytesConfig', said, {})},\n", texts.NEVER_PACK
     if source.config.training.gradient_checkpointing:
         after += texts.CHECKPOINTS
-    return texts.filled(texts.LOAD, more=more) + after
+    return texts.filled(texts.LOAD, model=program.model, more=more) + after
 
 
-def _method(source: Source, attached: Any) -> str:
+def _method(config: RunConfig, attached: Any) -> str:
     if attached is None:
         return texts.ALL_LEARN
-    labels = {fact.name: f"'{fact.label}'" for fact in facts(type(source.config.method))}
-    return texts.filled(texts.ATTACH, config=_call(type(attached).__name__, _told(attached), labels))
+    labels = {fact.name: f"'{fact.label}'" for fact in facts(type(config.method))}
+    return texts.filled(texts.ATTACH, config=call(type(attached).__name__, told(attached), labels))
 
 
-def _told(config: Any) -> dict[str, Any]:
-    """What a config of peft says beside its defaults."""
-    assert is_dataclass(config)
-    found = {}
-    for each in fields(config):
-        value = getattr(config, each.name)
-        default = each.default_factory() if callable(each.default_factory) else each.default
-        if each.init and each.name not in _OWN and value != default:
-            found[each.name] = value
-    return found
-
-
-def _call(name: str, values: Mapping[str, Any], comments: Mapping[str, str]) -> str:
-    """A call with a line for each argument."""
-    said = {key: f"  # {comments[key]}" if key in comments else "" for key in values}
-    lines = [f"    {key}={_literal(value)},{said[key]}\n" for key, value in values.items()]
-    return f"{name}(\n{''.join(lines)})"
-
-
-def _literal(value: Any) -> str:
-    """As Python reads it back. Raises RunError for what is no plain value."""
-    return repr(_plain(value))
-
-
-def _plain(value: Any) -> Any:
-    match value:
-        case Enum():
-            return _plain(value.value)
-        case None | bool() | int() | float() | str():
-            return value
-        case set() | frozenset():
-            return sorted(map(_plain, value))
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case dict():
-            return {str(key): _plain(each) for key, each in value.items()}
-    raise RunError(
-        f"A setting of the method is a {type(value).__name__}, which cannot be written down.",
-        remedy="Export the adapter instead.",
-    )
-
-
-def _loss(training: TrainingSettings, *, apart: bool, in_front: int) -> str:
-    noisy = bool(training.neftune_noise_alpha)
+def _loss(config: RunConfig, program: Program) -> str:
+    noisy = _noisy(config.training, program)
     return texts.filled(
-        (texts.NOISE if noisy else "") + texts.BATCH + texts.SUMMED_LOSS,
-        apart=texts.APART if apart else "",
-        front=texts.BEHIND_PROMPT if in_front else "",
+        texts.PADDED + (texts.NOISE if noisy else "") + program.loss() + texts.HELD_OUT,
+        computed=texts.COMPUTED,
         noisy=texts.NOISY if noisy else "",
+        front=texts.BEHIND_PROMPT if config.method.in_front() else "",
+        body=program.body,
+        items=program.items,
     )
 
 
-def _optimizer(training: TrainingSettings) -> str:
+def _optimizer(training: TrainingSettings, program: Program) -> str:
     made = texts.EIGHT_BITS.get(training.optim, texts.ADAMW)
-    grouped = texts.DECAYED if training.weight_decay else texts.ALIKE
+    grouped = program.decayed if training.weight_decay else program.groups
     return grouped + texts.filled(made, fused=str(training.optim == "adamw_torch_fused"))
 
 
-def _training(training: TrainingSettings) -> str:
-    return texts.filled(texts.LOOP, clip=texts.CLIP if training.max_grad_norm else texts.NO_CLIP)
+def _training(training: TrainingSettings, program: Program) -> str:
+    return texts.filled(
+        texts.LOOP,
+        begin=program.begin,
+        items=program.items,
+        smoothing=", LABEL_SMOOTHING" if program.smooths else "",
+        rate=program.rate,
+        save=program.save,
+        clip=texts.CLIP if training.max_grad_norm else texts.NO_CLIP,
+    )
 
 
 def _requirements(source: Source, parts: Sequence[Part]) -> str:

@@ -1,4 +1,7 @@
-"""The fixed text of a program that reproduces a run. What stands between « and » is filled in by `_recipe.py`."""
+"""The fixed text of a program that reproduces a run; what stands between « and » is filled in.
+
+What is one objective's own stands in `_written`.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +31,8 @@ WHERE = "Files that came along lie beside this one; what comes of it goes into a
 
 NEEDED = "Three libraries, and no studio: transformers loads the model, peft adds what learns, torch computes."
 SETTINGS = "Every setting of the run, with the label it has in the studio's form. Change one and look what happens."
-ROWS = """\
-`train.jsonl` and `eval.jsonl` hold the rows as the model saw them: `text` is what its chat template made of a
-conversation (`tokenizer.apply_chat_template(messages, tokenize=False)`), `learnt` the stretches of it, in characters,
-that count in the loss: the answers with the marks at their end. Plain text is learnt whole."""
-PACKED = """
-
-Texts are packed: all tokens end to end, cut into blocks of equal length, so that nothing is cut away and no batch is
-half empty."""
 MODEL = "The base model, in the number format that the run used."
 LEARNS = "Random numbers are drawn from the run's seed just before, so that what learns begins as it did there."
-LOSS = """\
-Cross-entropy: how surprised the model is by each token that it is to learn, in nats. The prediction for a token stands
-at the one before it. The sum over a whole update is divided by its number of learnt tokens, so that each counts alike,
-whatever the length of its row."""
 ORDER = "Each epoch goes through all rows once, in another order. An update takes so many of them."
 RATE = "It rises first, for early gradients are noisy, and falls to the end, for the last steps should be small."
 OPTIMIZER = "AdamW, with the usual averages."
@@ -69,8 +60,8 @@ import random
 from pathlib import Path
 
 «optimizer»import torch
-«peft»from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, AutoTokenizer, «bits»set_seed
+«peft»«more»from torch.nn.functional import «functions»
+from transformers import «model», AutoTokenizer, «bits»set_seed
 «names»"""
 
 NAMES = "from transformers.trainer_pt_utils import get_parameter_names\n"
@@ -101,9 +92,13 @@ def lines_of(name):
 READING = """\
 tokenizer = AutoTokenizer.from_pretrained(MODEL)
 «template»
+«read»
+
+train_rows, eval_rows = read("train.jsonl"), read("eval.jsonl")
+print(f"{len(train_rows)} to learn from, {len(eval_rows)} held out")
 """
 
-ENCODE_CHAT = '''
+ENCODE = '''
 def encode(row):
     """Token ids of a row and their labels: a token's own id where it is learnt, else -100, which no loss counts."""
     tokens = tokenizer(row["text"], add_special_tokens=False, return_offsets_mapping=True)
@@ -115,79 +110,8 @@ def encode(row):
     return ids«cut», labels«cut»
 '''
 
-ENCODE_TEXT = '''
-def encode(row):
-    """Token ids of a text and their labels, which are the same: all of it is learnt, the end of the text, too."""
-    ids = tokenizer(row["text"])["input_ids"]
-    if ids[-1:] != [tokenizer.eos_token_id]:
-        ids.append(tokenizer.eos_token_id)
-    return ids«cut», ids«cut»
-'''
-
-PACK = '''
-
-def pack(rows):
-    """Blocks of MAX_LENGTH tokens; each is a list of the texts, or parts of texts, that lie in it."""
-    blocks, room = [[]], MAX_LENGTH
-    for ids, labels in rows:
-        while ids:
-            if not room:
-                blocks.append([])
-                room = MAX_LENGTH
-            blocks[-1].append((ids[:room], labels[:room]))
-            taken = min(room, len(ids))
-            ids, labels, room = ids[taken:], labels[taken:], room - taken
-    return [block for block in blocks if learnt(block)]
-
-
-def learnt(block):
-    """How many tokens count in the loss. The first of a text, or of its part, is never predicted."""
-    return sum(label != -100 for _, labels in block for label in labels[1:])
-
-
-def length(block):
-    return sum(len(ids) for ids, _ in block)
-'''
-
-_ROW = '''
-
-def learnt(row):
-    """How many tokens count in the loss. The first is never predicted."""
-    return sum(label != -100 for label in row[1][1:])
-
-
-def length(row):
-    return len(row[0])
-'''
-
-# Where texts cannot be kept apart within a block.
-PACK_WHOLE = (
-    '''
-
-def pack(rows):
-    """Blocks of MAX_LENGTH tokens, all texts end to end; the first token of each is not predicted from another."""
-    ids = [token for row, _ in rows for token in row]
-    labels = [label for _, row in rows for label in [-100, *row[1:]]]
-    blocks = [(ids[at : at + MAX_LENGTH], labels[at : at + MAX_LENGTH]) for at in range(0, len(ids), MAX_LENGTH)]
-    return [block for block in blocks if learnt(block)]
-'''
-    + _ROW
-)
-
-NOT_PACKED = _ROW
-
-READ = """
-
-def read(name):
-    return «pack»[encode(row) for row in lines_of(name)]«packed»
-
-
-train_rows, eval_rows = read("train.jsonl"), read("eval.jsonl")
-print(f"{len(train_rows)} to learn from, {len(eval_rows)} held out")
-"""
-
 LOAD = """\
-model = AutoModelForCausalLM.from_pretrained(
+model = «model».from_pretrained(
     MODEL,
     dtype=DTYPE,
     device_map={"": DEVICE},
@@ -221,57 +145,48 @@ def attach(model):
     return model.requires_grad_(True)  # every weight learns
 """
 
-BATCH = '''\
-def batch(rows):
-    """Rows one below the other, padded on the right; the mask hides the padding, and no loss counts it."""
-    longest = max(len(ids) for ids, _ in rows)
+PADDED = '''\
+def padded(lists, filling=0):
+    """One below the other, filled up on the right to the length of the longest."""
+    longest = max(map(len, lists))
+    return torch.tensor([each + [filling] * (longest - len(each)) for each in lists], device=DEVICE)
 
-    def padded(lists, filling):
-        return torch.tensor([each + [filling] * (longest - len(each)) for each in lists], device=DEVICE)
 
-    ids, labels = zip(*rows)
-    return padded(ids, 0), padded([[1] * len(each) for each in ids], 0), padded(labels, -100)
+def mask(lists):
+    """1 where there is a token, 0 where a list is filled up."""
+    return padded([[1] * len(each) for each in lists])
+
 
 '''
 
-SUMMED_LOSS = '''
-def summed_loss(rows, smoothing=0.0):
-    """Cross-entropy over all learnt tokens of some rows, in nats."""
-«apart»    ids, mask, labels = batch(rows)
-    with torch.autocast(DEVICE, PRODUCTS, enabled=PRODUCTS is not None)«noisy»:
-        logits = model(input_ids=ids, attention_mask=mask).logits
-«front»    return cross_entropy(
-        logits[:, :-1].flatten(0, 1).float(),
-        labels[:, 1:].flatten(),
-        ignore_index=-100,
-        reduction="sum",
-        label_smoothing=smoothing,
-    )
+COMPUTED = "torch.autocast(DEVICE, PRODUCTS, enabled=PRODUCTS is not None)"
 
+BEHIND_PROMPT = "    logits = logits[:, -labels.shape[1] :]  # the learnt prompt stands in front\n"
+
+HELD_OUT = '''
 
 @torch.no_grad()
 def held_out_loss():
-    """Mean over the learnt tokens of the rows held out."""
+    """That of the rows held out."""
     model.eval()
     rows = sorted(eval_rows, key=length)
     total = sum(float(summed_loss(rows[at : at + BATCH_SIZE])) for at in range(0, len(rows), BATCH_SIZE))
     model.train()
-    return total / max(1, sum(map(learnt, rows)))
+    return total / max(1, «items»)
 '''
-
-APART = "    rows = [row for block in rows for row in block]  # texts of a block see nothing of one another\n"
-BEHIND_PROMPT = "    logits = logits[:, -ids.shape[1] :]  # the learnt prompt stands in front\n"
 
 NOISE = '''\
 @contextlib.contextmanager
-def noise(lengths):
+def noise(shown):
     """Inside, embeddings of a row of L tokens get uniform noise of +- NOISE / sqrt(L x width) (NEFTune)."""
 
+    lengths = shown.sum(1)[:, None].float()
+
     def add(layer, given, output):
-        most = NOISE / (lengths[:, None] * output.shape[-1]).sqrt() if model.training else 0 * lengths[:, None]
+        most = NOISE / (lengths * output.shape[-1]).sqrt() if model.training else 0 * lengths
         return output + ((torch.rand_like(output) * 2 - 1) * most[..., None]).to(output.dtype)
 
-    handle = model.get_input_embeddings().register_forward_hook(add)
+    handle = «body».get_input_embeddings().register_forward_hook(add)
     try:
         yield
     finally:
@@ -279,7 +194,7 @@ def noise(lengths):
 
 
 '''
-NOISY = ", noise(mask.sum(1).float())"
+NOISY = ", noise(shown)"
 
 SHUFFLED = '''\
 def updates():
@@ -369,6 +284,12 @@ EIGHT_BITS = {
 CLIP = "    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), MAX_GRAD_NORM)\n"
 NO_CLIP = "    norm = torch.nn.utils.get_total_norm(w.grad for w in model.parameters() if w.grad is not None)\n"
 
+BEGIN = """\
+score(0)
+model = attach(model)
+"""
+SAVE = "        model.save_pretrained(OUT)\n"
+
 LOOP = """\
 losses = []
 
@@ -383,19 +304,17 @@ def score(step):
         tell(step=step, eval_loss=held_out_loss())
 
 
-score(0)
-model = attach(model)
-model.train()
+«begin»model.train()
 optimizer = optimizer_of(model)
 order = updates()
 for step in range(1, LAST_STEP + 1):
     rows = next(order)
     for group in optimizer.param_groups:
-        group["lr"] = LEARNING_RATE * factor(step - 1)
-    tokens = max(1, sum(map(learnt, rows)))
+        group["lr"] = «rate» * factor(step - 1)
+    items = max(1, «items»)
     loss = 0.0
     for at in range(0, len(rows), BATCH_SIZE):  # several batches for one update: 'Gradient accumulation'
-        part = summed_loss(rows[at : at + BATCH_SIZE], LABEL_SMOOTHING) / tokens
+        part = summed_loss(rows[at : at + BATCH_SIZE]«smoothing») / items
         part.backward()
         loss += part.item()
 «clip»    optimizer.step()
@@ -404,8 +323,7 @@ for step in range(1, LAST_STEP + 1):
     if step % EVAL_STEPS == 0 or step == STEPS:
         score(step)
     if step == KEPT_STEP:
-        model.save_pretrained(OUT)
-        tokenizer.save_pretrained(OUT)
+«save»        tokenizer.save_pretrained(OUT)
 (OUT / "losses.jsonl").write_text("".join(json.dumps(each) + "\\n" for each in losses), encoding="utf-8")
 """
 
