@@ -64,6 +64,8 @@ _PAST = frozenset(
 )
 _RANDOM_STARTS = (True, False, "gaussian", "orthogonal", "eva")  # the base stays as it is beneath them
 _RANKED = ("LORA", "LOHA", "VERA", "GRALORA", "HIRA", "MISS")  # whose rank is a side of some weight
+_PROMPTS = ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING")
+_CLASSIFIES = "SEQ_CLS"  # the task of those that name labels
 _MOST = 1_000_000  # of any whole number that says how large something is
 _SEEDS = ("projection_prng_key", "random_loc_seed", "random_seed", "total_step", "tinit", "tfinal", "deltaT")
 _MOST_INSIDE = {"encoder_hidden_size": 65_536, "encoder_num_layers": 10, "init_r": 4096, "target_r": 4096}
@@ -79,6 +81,7 @@ class Adapter:
     kind: str  # peft's name, or OWN
     base: str  # what it was trained on, as it calls that; '' where it does not say
     writes: bool  # whether it was made for a model that writes text
+    classifies: bool = False  # its head lies among its weights
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -109,22 +112,29 @@ def _read(about: dict[str, Any], weights: Shapes) -> Adapter:
     if not isinstance(kind, str) or kind not in KINDS:
         titles = ", ".join(methods()[key].title for key in KINDS.values())
         raise ModelError(f"The adapter is of a kind that is not known here ({kind!r:.60}).", remedy=f"Known: {titles}.")
+    classifies = about.get("task_type") == _CLASSIFIES
+    if classifies and kind in _PROMPTS:
+        raise ModelError(
+            "The adapter is a learnt prompt in front of a classifier, whose head is read otherwise here.",
+            remedy="Train it here with 'Classification'.",
+        )
     notes: list[str] = []
     config = _kept(about, kind, notes)
     _check_sizes(config, kind, weights)
     _check_patterns(config)
-    return Adapter({**config, "base_model_name_or_path": base or None}, kind, base, _writes(about), notes)
+    kept = {**config, "base_model_name_or_path": base or None}
+    return Adapter(kept, kind, base, _writes(about), classifies, notes)
 
 
 def _writes(about: dict[str, Any]) -> bool:
     task = about.get("task_type")
     if task in ("CAUSAL_LM", None):
         return True
-    if task == "FEATURE_EXTRACTION":
+    if task in ("FEATURE_EXTRACTION", _CLASSIFIES):
         return False
     raise ModelError(
         f"The adapter was made for another task ({task!r:.40}), and its head cannot be used here.",
-        remedy="Bring adapters of causal language models (CAUSAL_LM), or those that a studio saved with their heads.",
+        remedy="Bring adapters that write (CAUSAL_LM) or classify (SEQ_CLS), or those that a studio saved.",
     )
 
 
@@ -180,7 +190,7 @@ def _check_sizes(config: dict[str, Any], kind: str, weights: Shapes) -> None:
     strange += [value for name, value in whole.items() if value > _MOST_INSIDE.get(name, _MOST)]
     tokens, wide = (config.get(name) or 0 for name in ("num_virtual_tokens", "token_dim"))
     filled = sum(shape[0] * shape[1] for shape in weights.values() if len(shape) == 2)
-    if kind in ("PREFIX_TUNING", "PROMPT_TUNING", "P_TUNING") and not 0 < tokens * wide <= filled:
+    if kind in _PROMPTS and not 0 < tokens * wide <= filled:
         strange.append(tokens)
     if strange:
         raise ModelError(

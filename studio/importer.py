@@ -19,7 +19,7 @@ from typing import Any
 
 import filelock
 
-from studio import events, foreign, trial
+from studio import events, foreign, foreign_heads, trial
 from studio.child import Child, Progress, Reply, serve, teller
 from studio.config import RunConfig
 from studio.data.labels import Head, saved_heads
@@ -32,6 +32,7 @@ from studio.models.purpose import check_purpose
 from studio.proof import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LONGEST_CONFIG, read_json, safetensors_shapes
 from studio.workspace import RunFolder, Workspace, slug
 
+_FETCHED = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin", foreign_heads.MODEL_CONFIG)  # of the Hub
 _ROOM = 1.3  # times its weights' size that a model needs in memory to be tried
 _LONGEST_TITLE = 100
 
@@ -159,7 +160,7 @@ def _fetch(name: str, to: Path, tell: Tell, hub: Hub) -> None:
             f"'{name}' on the Hub holds no adapter ({ADAPTER_CONFIG} is missing).",
             remedy="A whole model needs no import: choose it by this name as 'Model'.",
         )
-    wanted = [each for each in files if each in (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin")]
+    wanted = [each for each in files if each in _FETCHED]
     if ADAPTER_WEIGHTS in wanted:
         wanted.remove("adapter_model.bin") if "adapter_model.bin" in wanted else None
     hub.download(name, wanted, tell, to)
@@ -176,6 +177,9 @@ def _title(text: str) -> str:
 def _keep_adapter(workspace: Workspace, apart: Path, brought: Brought, title: str, base: str, tell: Tell) -> Report:
     """A run that is done, made of the adapter; it is attached to its base first. Raises ModelError."""
     adapter = foreign.read(read_json(brought.folder / ADAPTER_CONFIG, LONGEST_CONFIG), brought.weights)
+    if adapter.classifies:
+        adapter.notes.extend(foreign_heads.part(brought.folder, adapter.config))
+    (brought.folder / foreign_heads.MODEL_CONFIG).unlink(missing_ok=True)
     (brought.folder / ADAPTER_CONFIG).write_text(json.dumps(adapter.config, indent=2), encoding="utf-8")
     heads = _heads(brought.folder)
     writes = not heads

@@ -34,7 +34,7 @@ SPARE = 200_000_000  # bytes that stay free on the disk
 _CHUNK = 1_000_000
 
 _MODEL = (".safetensors", ".json", ".txt", ".jinja", "tokenizer.model")
-_ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "heads.json", "heads.safetensors", "vocabulary.json")
+_ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "heads.json", "heads.safetensors", "vocabulary.json", "config.json")
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 Kind = Literal["adapter", "model"]

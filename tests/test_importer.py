@@ -19,7 +19,16 @@ import peft
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
+    GPT2Config,
+    GPT2ForSequenceClassification,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    LlamaForSequenceClassification,
+)
 
 from studio import cli, foreign
 from studio.adapter import save
@@ -33,14 +42,16 @@ from studio.importer import Importer, Report, base_of, bring, lines
 from studio.intake import gather
 from studio.methods.full import Full
 from studio.methods.lora import Lora
+from studio.models.base import Placement, load
 from studio.models.catalog import imported, locate
-from studio.models.heads import Headed
+from studio.models.heads import Headed, outputs, predict
 from studio.models.starter import STARTER
 from studio.models.tiny import tiny_model, tiny_tokenizer
 from studio.store import Store
-from studio.trained import load_trained
+from studio.trained import load_trained, onto
 from studio.workspace import Workspace
 from tabs import _import, _voices
+from tabs._data import seen
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning"),
@@ -220,6 +231,142 @@ def test_our_own_adapters_come_back(workspace: Workspace, tmp_path: Path) -> Non
     load_trained(workspace.run(report.key), workspace)
 
 
+# -- adapters of classifiers ---------------------------------------------------------------------------
+
+EXACT = Placement("cpu", "float32", "")
+MOODS = {"id2label": {"0": "good", "1": "bad", "2": "neither"}}
+TEXTS = ["hello world", "a longer text than the first", "x"]
+SMALL_GPT2 = GPT2Config(
+    vocab_size=len(tiny_tokenizer()), n_embd=32, n_layer=2, n_head=4, n_positions=64, bos_token_id=None, eos_token_id=2
+)
+SMALL_BERT = BertConfig(
+    vocab_size=len(tiny_tokenizer()), hidden_size=32, num_hidden_layers=1, num_attention_heads=4, intermediate_size=32
+)
+
+
+def classifier(folder: Path, model: Any, config: Any, about: dict[str, Any] | None = None) -> Any:
+    """The model with an adapter as peft leaves it in `folder`, `about` being the model's own config beside it."""
+    torch.manual_seed(0)
+    config.task_type = "SEQ_CLS"
+    model.config.pad_token_id = tiny_tokenizer().pad_token_id
+    tuned: Any = peft.get_peft_model(model, config)
+    with torch.no_grad():
+        for weight in tuned.parameters():
+            if weight.requires_grad:
+                weight += 0.05 * torch.randn_like(weight)
+    tuned.eval().save_pretrained(folder)
+    if about is not None:
+        (folder / "config.json").write_text(json.dumps(about), encoding="utf-8")
+    return tuned
+
+
+def small_llama(labels: int) -> Any:
+    """transformers' classifier on the tiny model's body."""
+    base = tiny_model()
+    model = LlamaForSequenceClassification(LlamaConfig(**{**base.config.to_diff_dict(), "num_labels": labels}))
+    model.model.load_state_dict(base.model.state_dict())
+    return model
+
+
+def said_of(tuned: Any) -> torch.Tensor:
+    """Its logits of each text, read alone."""
+    rows = [torch.tensor([tiny_tokenizer()(each)["input_ids"]]) for each in TEXTS]
+    with torch.inference_mode():
+        return torch.cat([tuned(input_ids=ids, attention_mask=torch.ones_like(ids)).logits for ids in rows])
+
+
+def said_here(workspace: Workspace, report: Report) -> tuple[Any, torch.Tensor]:
+    """The run's model in float32, and its logits of all texts in one batch."""
+    folder = workspace.run(report.key)
+    config = RunConfig.parse(json.loads(folder.config.read_text(encoding="utf-8")))
+    loaded = load(locate(config.model, workspace.models, quiet), EXACT, writes=config.objective.writes)
+    trained = onto(loaded, folder, config)
+    rows = [trained.tokenizer(each)["input_ids"] for each in TEXTS]
+    ((logits,),) = outputs(trained.model, rows, trained.tokenizer.pad_token_id, len(rows))
+    return trained, logits
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        peft.LoraConfig(r=4, target_modules="all-linear", rank_pattern={"model.layers.0.self_attn.q_proj": 2}),
+        peft.LoraConfig(r=4, target_modules=["model.layers.1.mlp.down_proj", "q_proj"], use_dora=True),
+        peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+    ],
+    ids=["lora", "dora", "ia3"],
+)
+def test_a_classifier_of_peft_is_one_here(config: Any, workspace: Workspace, tmp_path: Path) -> None:
+    tuned = classifier(tmp_path / "moods", small_llama(3), config, MOODS)
+    report = bring(workspace, [tmp_path / "moods"], quiet, base="tiny")
+    assert (report.kind, report.writes, report.base) == ("adapter", False, "tiny")
+    trained, logits = said_here(workspace, report)
+    torch.testing.assert_close(logits, said_of(tuned))
+    objective = Store(workspace).state(report.key).config["objective"]
+    assert (objective["name"], objective["label_column"], objective["kind"]) == ("classify", "label", "classes")
+    for found, row in zip(predict(trained.model, trained.tokenizer, TEXTS, 64), logits, strict=True):
+        (shares,) = found.values()
+        assert isinstance(shares, list)
+        assert shares[0][0] == MOODS["id2label"][str(int(row.argmax()))]
+    kept = {each.name for each in workspace.run(report.key).adapter.iterdir()}
+    assert kept == {"adapter_config.json", "adapter_model.safetensors", "heads.json", "heads.safetensors"}
+    assert not any("replaces whole layers" in note or "changes nothing" in note for note in report.notes)
+
+
+def test_one_whose_body_has_another_name_is_one_too(workspace: Workspace, tmp_path: Path) -> None:
+    """And one output is a number; that of a reward model of TRL's looks the same."""
+    torch.manual_seed(1)
+    base = GPT2LMHeadModel(SMALL_GPT2)
+    base.save_pretrained(tmp_path / "base")
+    tiny_tokenizer().save_pretrained(tmp_path / "base")
+    model: Any = GPT2ForSequenceClassification(GPT2Config(**{**SMALL_GPT2.to_diff_dict(), "num_labels": 1}))
+    model.transformer.load_state_dict(base.transformer.state_dict())
+    tuned = classifier(tmp_path / "stars", model, peft.LoraConfig(r=4, target_modules=["c_attn"], fan_in_fan_out=True))
+    report = bring(workspace, [packed(tmp_path / "stars", inside="x/")], quiet, base=str(tmp_path / "base"))
+    _, logits = said_here(workspace, report)
+    torch.testing.assert_close(logits, said_of(tuned))
+    assert Store(workspace).state(report.key).config["objective"]["kind"] == "number"
+    assert any("taken for a number" in note for note in report.notes)
+
+
+def test_labels_of_which_several_are_right_stay_so(workspace: Workspace, tmp_path: Path) -> None:
+    about = {**MOODS, "problem_type": "multi_label_classification"}
+    classifier(tmp_path / "moods", small_llama(3), peft.LoraConfig(r=4, target_modules=LAYERS), about)
+    report = bring(workspace, [], quiet, name="somebody/moods", base="tiny", hub=FakeHub(tmp_path / "moods"))
+    assert Store(workspace).state(report.key).config["objective"]["kind"] == "labels"
+
+
+@pytest.mark.parametrize(
+    "about",
+    [
+        None,
+        {},
+        {"id2label": ["good", "bad", "neither"]},
+        {"id2label": {"0": "good", "1": "bad"}},
+        {"id2label": {"0": "good", "1": "bad", "2": "bad"}},
+        {"id2label": {"0": "good", "1": "bad", "2": 7}},
+        {"id2label": {"0": "good", "1": "bad", "2": "ne\x1bither"}},
+        {"id2label": {**MOODS["id2label"], "3": "more"}},
+    ],
+)
+def test_labels_without_names_are_refused(about: Any, workspace: Workspace, tmp_path: Path) -> None:
+    classifier(tmp_path / "moods", small_llama(3), peft.LoraConfig(r=4, target_modules=LAYERS), about)
+    with pytest.raises(ModelError, match="nothing says what they are called") as refused:
+        bring(workspace, [tmp_path / "moods"], quiet, base="tiny")
+    assert "id2label" in refused.value.remedy
+    assert nothing_stays(workspace)
+
+
+def test_other_heads_are_refused(workspace: Workspace, tmp_path: Path) -> None:
+    bert = BertForSequenceClassification(SMALL_BERT)
+    classifier(tmp_path / "bert", bert, peft.LoraConfig(r=4, target_modules=["query"]), MOODS)
+    with pytest.raises(ModelError, match=r"not one linear layer over the last token \(.*classifier"):
+        bring(workspace, [tmp_path / "bert"], quiet, base="tiny")
+    classifier(tmp_path / "prompt", small_llama(3), peft.PromptTuningConfig(num_virtual_tokens=3), MOODS)
+    with pytest.raises(ModelError, match="learnt prompt in front of a classifier"):
+        bring(workspace, [tmp_path / "prompt"], quiet, base="tiny")
+    assert nothing_stays(workspace)
+
+
 def test_one_that_learnt_nothing_is_said_to(workspace: Workspace, tmp_path: Path) -> None:
     save(Lora(r=4).attach(tiny_model()), tmp_path / "fresh")
     assert any("changes nothing" in note for note in bring(workspace, [tmp_path / "fresh"], quiet, base="tiny").notes)
@@ -313,6 +460,8 @@ def test_a_model_is_among_those_to_choose(model: Path, workspace: Workspace) -> 
     assert Path(report.key).name.startswith("mine-yours-")
     assert found[0].parameters == report.parameters == sum(weight.numel() for weight in tiny_model().parameters())
     assert locate(report.key, workspace.models, quiet).path == Path(report.key)
+    page: Any = SimpleNamespace(workspace=workspace)
+    assert ("Mine & yours", report.key) in seen._models(page)
     again = bring(workspace, [saved(model.parent / "adapter")], quiet, base=report.key)  # and adapters sit on it
     assert load_trained(workspace.run(again.key), workspace).config.model == report.key
 
@@ -423,7 +572,8 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     "endless brackets": ("[" * 100_000, "damaged"),
     "a kind of tomorrow": ({"peft_type": "QUANTUM"}, "not known here"),
     "one that loads others": ({"peft_type": "XLORA", "adapters": {"1": "someone/x"}}, "not known here"),
-    "another task": ({"task_type": "SEQ_CLS"}, "another task"),
+    "another task": ({"task_type": "TOKEN_CLS"}, "another task"),
+    "a head that is missing": ({"task_type": "SEQ_CLS"}, "whose head is not one linear layer"),
     "modules to import": ({"megatron_config": {"x": 1}, "megatron_core": "os"}, "'megatron_config'"),
     "a pickle to load": ({"corda_config": {"cache_file": "/tmp/x.pt"}}, "'corda_config'"),
     "others to fetch": ({"arrow_config": {"x": 1}}, "'arrow_config'"),

@@ -16,7 +16,7 @@ from studio.data.seen import Seen
 from studio.data.table import Table
 from studio.errors import DatasetError
 from studio.inspector import Result
-from studio.models.catalog import SUGGESTIONS
+from studio.models.catalog import SUGGESTIONS, imported
 from studio.objectives.next_token import NextToken
 from tabs._data.bench import Bench, edited, handed, table_of
 from tabs._form import Group
@@ -35,7 +35,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
     """The model and the cut-off, one row's tokens, then all rows' lengths."""
     with gr.Row(elem_classes="tools"):
         model = gr.Dropdown(
-            [(each.title, each.model) for each in SUGGESTIONS],
+            _models(bench.page),
             value="starter",
             allow_custom_value=True,
             label="Model",
@@ -77,6 +77,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
     def measure(page: Page, name: str, model: str, fetch: bool, *raw: Any) -> Iterator[Any]:
         yield from _measure(page, name, model, fetch, settings(raw))
 
+    model.focus(lambda: gr.Dropdown(_models(bench.page)), None, model, **QUIET)  # some may be imported meanwhile
     asked = [bench.chooser, model, row, fetch, *group.components()]
     for button, step in ((show, 0), (before, -1), (after, 1)):
         button.click(bench.on(see, step), asked, [tokens, row], **PRIVATE)
@@ -86,6 +87,11 @@ def build(bench: Bench, part: gr.Tab) -> None:
     bench.chosen.change(lambda: (ASK_FIRST, 1, *_nothing()), None, [tokens, row, *results], cancels=[running], **QUIET)
     cut.click(lambda rows: rows, cut_ids, bench.only, **HEARD)
     untrained.click(lambda rows: rows, untrained_ids, bench.only, **HEARD)
+
+
+def _models(page: Page) -> list[tuple[str, str]]:
+    """Those to choose, imported ones too."""
+    return [(each.title, each.model) for each in (*SUGGESTIONS, *imported(page.workspace.models))]
 
 
 def _nothing() -> tuple[Any, ...]:
