@@ -27,8 +27,12 @@ from studio.exports import Source, _recipe, exports
 from studio.jobs import Jobs, create_run
 from studio.methods import methods
 from studio.models.structure import Structure
+from studio.models.tiny import tiny_tokenizer
+from studio.preflight import check
 from studio.store import wait_for_end
+from studio.worker import execute
 from studio.workspace import Workspace
+from tests.models.test_heads import tiny_bert
 
 APART = 2e-5  # in nats, of losses of about 5: what another order of sums makes of float32
 
@@ -84,9 +88,10 @@ def furthest(folder: Path) -> float:
     return max(abs(mine[key] - there[key]) for key in there)
 
 
-def ran(folder: Path, monkeypatch: pytest.MonkeyPatch) -> float:
+def ran(folder: Path, monkeypatch: pytest.MonkeyPatch, model: str = "") -> float:
     """Run it within this process, which has its libraries already."""
-    monkeypatch.setattr(sys, "argv", ["train.py", "--out", str(folder / "out")])
+    named = ["--model", model] if model else []
+    monkeypatch.setattr(sys, "argv", ["train.py", "--out", str(folder / "out"), *named])
     with warnings.catch_warnings():  # of libraries about one another
         warnings.simplefilter("ignore")
         runpy.run_path(str(folder / "train.py"))
@@ -161,6 +166,100 @@ def test_whatever_is_asked_for_the_losses_are_the_same(
     assert ran(exported(source, "script", tmp_path), monkeypatch) < APART
 
 
+# -- other objectives ------------------------------------------------------------------------------------
+
+SOUNDS = ("miau miau", "mooo mooo", "zzzz zzzz")
+
+
+def sounds() -> list[dict[str, Any]]:
+    """Texts of unlike length with a label, any number of them, and a number; some lack a label."""
+    return [
+        {
+            "text": f"{SOUNDS[i % 3]} {'louder ' * (i % 4)}{i}",
+            "animal": ("cat", "cow", "bee")[i % 3] if i % 11 else "",
+            "tags": ["loud"] * (i % 2) + ["long"] * (i % 4 > 2),
+            "volume": i % 4 + i / 8,
+        }
+        for i in range(40)
+    ]
+
+
+def encoder(folder: Path) -> str:
+    """A small BERT that drops nothing out."""
+    model = tiny_bert()
+    model.config.hidden_dropout_prob = model.config.attention_probs_dropout_prob = 0.0
+    model.save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return str(folder)
+
+
+def learnt(workspace: Workspace, config: RunConfig, rows: list[dict[str, Any]], **changes: Any) -> Source:
+    """A run over such rows, from preflight to its end, by the worker's own code within this process."""
+    path = workspace.root / "rows.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    training = {
+        "max_steps": 6, "eval_steps": 3, "per_device_train_batch_size": 4, "gradient_accumulation_steps": 2,
+        "learning_rate": 0.01, "dtype": "float32", "answer_rows": 0, "sample_rows": 0,
+    }  # fmt: skip
+    values = config.to_dict() | changes
+    values["dataset"] = {"source": str(path), "validation_share": 0.25, **changes.get("dataset", {})}
+    values["training"] = training | changes.get("training", {})
+    folder = create_run(workspace, check(RunConfig.parse(values), workspace))
+    execute(folder, workspace)
+    source = Source.of(workspace, folder.id)
+    assert source.state.status == "done", source.state.problem
+    return source
+
+
+LABELS = {"format": "labelled", "columns": {"text": "text", "label": "animal", "label_2": "tags", "label_3": "volume"}}
+OF_OTHERS: dict[str, dict[str, Any]] = {  # with a place of the program that, changed so, gives other losses
+    "one label": {
+        "rows": sounds,
+        "wrong": ("shown.sum(1) - 1]", "shown.sum(1) - 2]"),
+        "dataset": LABELS,
+        "objective": {"name": "classify", "class_weights": "balanced", "max_length": 20},
+        "training": {"label_smoothing_factor": 0.1, "weight_decay": 0.1},
+    },
+    "several labels, by an encoder": {
+        "rows": sounds,
+        "wrong": ("[WEIGHTS, ABSENT]", "[WEIGHTS, WEIGHTS]"),
+        "model": encoder,
+        "dataset": LABELS,
+        "objective": {"name": "classify", "label_column": "tags", "class_weights": "balanced"},
+        "training": {"label_smoothing_factor": 0.1},
+    },
+    "a number, all weights": {
+        "rows": sounds,
+        "wrong": ('"rate": HEAD_LEARNING_RATE', '"rate": LEARNING_RATE'),
+        "dataset": LABELS,
+        "objective": {"name": "classify", "label_column": "volume"},
+        "method": {"name": "full"},
+    },
+}
+
+
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
+@pytest.mark.parametrize("name", OF_OTHERS)
+def test_other_objectives_give_the_same_losses(
+    workspace: Workspace,
+    tiny_config: Callable[..., RunConfig],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str,
+) -> None:
+    changes = dict(OF_OTHERS[name])
+    right, wrong = changes.pop("wrong")
+    rows, model = changes.pop("rows")(), changes.pop("model", lambda folder: "tiny")(tmp_path / "model")
+    source = learnt(workspace, tiny_config(), rows, model=model, **changes)
+    folder, named = exported(source, "script", tmp_path), model if model != "tiny" else ""
+    assert ran(folder, monkeypatch, named) < APART
+    whole = (folder / "train.py").read_text(encoding="utf-8")
+    assert max(map(len, whole.splitlines())) <= 120
+    assert whole.count(right) == 1
+    (folder / "train.py").write_text(whole.replace(right, wrong), encoding="utf-8")
+    assert ran(folder, monkeypatch, named) > 10 * APART
+
+
 # -- without training ------------------------------------------------------------------------------------
 
 
@@ -196,21 +295,31 @@ def as_program(code: str) -> str:
     return ast.dump(Blank().visit(ast.parse(code)))
 
 
+@pytest.mark.parametrize(
+    ("objective", "format", "roles"),
+    [("next_token", "prompt_completion", ("prompt", "completion")), ("classify", "labelled", ("text", "label"))],
+)
 def test_no_word_of_a_run_becomes_code(
-    workspace: Workspace, tiny_config: Callable[..., RunConfig], tmp_path: Path
+    workspace: Workspace,
+    tiny_config: Callable[..., RunConfig],
+    tmp_path: Path,
+    objective: str,
+    format: str,
+    roles: tuple[str, str],
 ) -> None:
-    from studio.models.tiny import tiny_model, tiny_tokenizer
+    from studio.models.tiny import tiny_model
 
     def source(word: str) -> Source:
         folder = tmp_path / f"models {word}"
         tiny_model().save_pretrained(folder)
         tiny_tokenizer().save_pretrained(folder)
         path = tmp_path / f"{word}.jsonl"
-        rows = [{f"{word} p": f"{word} {at}", f"{word} c": word} for at in range(9)]
+        rows = [{f"{word} p": f"{word} {at}", f"{word} c": f"{word} {at % 2}"} for at in range(9)]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        columns = {"prompt": f"{word} p", "completion": f"{word} c"}
-        dataset = {"source": str(path), "format": "prompt_completion", "columns": columns}
-        return told(workspace, tiny_config(model=str(folder), dataset=dataset, label=word))
+        columns = dict(zip(roles, (f"{word} p", f"{word} c"), strict=True))
+        dataset = {"source": str(path), "format": format, "columns": columns}
+        config = tiny_config(model=str(folder), dataset=dataset, label=word, objective={"name": objective})
+        return told(workspace, config)
 
     plain, hostile = (
         {form: exported(run, form, tmp_path / each) for form in ("script", "notebook")}
@@ -222,7 +331,10 @@ def test_no_word_of_a_run_becomes_code(
     comments = [re.findall(r"(?m)#.*$", code.replace(repr(HOSTILE)[1:-1], "")) for code in (one, other)]
     assert comments[0] == comments[1]
     assert str(tmp_path) not in other
-    assert [each["text"].count(HOSTILE) for each in lines(hostile["script"] / "train.jsonl")] == [2] * 7
+    written = [
+        [str(cell).count(HOSTILE) for cell in each.values()] for each in lines(hostile["script"] / "train.jsonl")
+    ]
+    assert list(map(sum, written)) == [2] * 7
     cells = [
         json.loads((each["notebook"] / "train.ipynb").read_text(encoding="utf-8"))["cells"] for each in (plain, hostile)
     ]

@@ -205,7 +205,7 @@ def _imports(program: Program, attached: Any, quantised: Any, training: Training
         optimizer="import bitsandbytes\n" if training.optim in texts.EIGHT_BITS else "",
         peft=f"from peft import {type(attached).__name__}, get_peft_model\n" if attached is not None else "",
         more=program.imports,
-        functions=program.functions,
+        functions=f"from torch.nn.functional import {program.functions}\n" if program.functions else "",
         model=program.model,
         bits="BitsAndBytesConfig, " if quantised is not None else "",
         names=texts.NAMES if training.weight_decay else "",
@@ -259,10 +259,11 @@ def _of_training(training: TrainingSettings, program: Program, steps: int) -> Na
 
 
 def _model(source: Source, program: Program, quantised: Any) -> str:
-    more, after = "", ""
+    more, after = "", program.settled()
     if quantised is not None:
         said = {key: value for key, value in quantised.to_diff_dict().items() if key.startswith(("bnb_", "load_in_"))}
-        more, after = f"    quantization_config={call('BitsAndBytesConfig', said, {})},\n", texts.NEVER_PACK
+        more = f"    quantization_config={call('BitsAndBytesConfig', said, {})},\n"
+        after += texts.NEVER_PACK
     if source.config.training.gradient_checkpointing:
         after += texts.CHECKPOINTS
     return texts.filled(texts.LOAD, model=program.model, more=more) + after

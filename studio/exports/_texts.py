@@ -38,7 +38,7 @@ RATE = "It rises first, for early gradients are noisy, and falls to the end, for
 OPTIMIZER = "AdamW, with the usual averages."
 TRAINING = """\
 The loop itself: predict, compare, find the gradient, shorten it where it is too long, take a step. Every so often the
-rows held out are scored. Step 0 is the model as it was."""
+rows held out are scored; step 0 is before the first update."""
 COMPARED = """\
 `curve.jsonl` holds the losses of the run. In float32 on a CPU they agree to some decimals: the studio lays rows side by
 side where this program pads them, so that sums are taken in another order. They agree less on a GPU and in bfloat16,
@@ -60,8 +60,7 @@ import random
 from pathlib import Path
 
 «optimizer»import torch
-«peft»«more»from torch.nn.functional import «functions»
-from transformers import «model», AutoTokenizer, «bits»set_seed
+«peft»«more»«functions»from transformers import «model», AutoTokenizer, «bits»set_seed
 «names»"""
 
 NAMES = "from transformers.trainer_pt_utils import get_parameter_names\n"
@@ -253,13 +252,17 @@ def groups(model):
 
 
 """
-DECAYED = """\
+DECAYS = """\
 def groups(model):
     \"\"\"Weights are pulled towards zero; biases and norms are not.\"\"\"
     learning = [(name, weight) for name, weight in model.named_parameters() if weight.requires_grad]
     decays = set(get_parameter_names(model, [torch.nn.LayerNorm], [
         "bias", "layernorm", "rmsnorm", r"(?:^|\\.)norm(?:$|\\.)", r"_norm(?:$|\\.)",
     ]))
+"""
+DECAYED = (
+    DECAYS
+    + """\
     return [
         {"params": [weight for name, weight in learning if name in decays], "weight_decay": WEIGHT_DECAY},
         {"params": [weight for name, weight in learning if name not in decays], "weight_decay": 0.0},
@@ -267,13 +270,16 @@ def groups(model):
 
 
 """
+)
 _ADAMW = """\
 def optimizer_of(model):
     return «made»
 """
 ADAMW = _ADAMW.replace(
     "«made»",
-    "torch.optim.AdamW(groups(model), lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=«fused»)",
+    """torch.optim.AdamW(
+        groups(model), lr=LEARNING_RATE, betas=(0.9, 0.999), eps=1e-8, weight_decay=0.0, fused=«fused»
+    )""",
 )
 _EIGHT = "bitsandbytes.optim.AdamW(groups(model), lr=LEARNING_RATE, weight_decay=0.0, optim_bits=8, is_paged=«paged»)"
 EIGHT_BITS = {

@@ -46,6 +46,7 @@ def written(parts: list[Part]) -> str:
 
 
 def _stretch(part: Part) -> str:
-    lines = [each for line in part.words.splitlines() for each in textwrap.wrap(line, texts.WIDE) or [""]]
+    wrapped = (textwrap.wrap(paragraph, texts.WIDE) for paragraph in part.words.split("\n\n"))
+    lines = "\n\n".join(map("\n".join, wrapped)).splitlines()
     said = "".join(f"# {line}".rstrip() + "\n" for line in lines)
     return f"\n# -- {part.title} {'-' * (_WIDE - len(part.title))}\n{said}\n{part.code}"

@@ -32,7 +32,7 @@ class Headed(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.specs = tuple(heads)
-        self.causal = _is_causal(backbone.config)
+        self.causal = is_causal(backbone.config)
         weight = backbone.get_input_embeddings().weight
         width = backbone.config.get_text_config().hidden_size
         self.heads = nn.ModuleList(nn.Linear(width, head.width, device=weight.device) for head in heads)
@@ -74,7 +74,8 @@ class Headed(nn.Module):
             return getattr(self.backbone, name)
 
 
-def _is_causal(config: Any) -> bool:
+def is_causal(config: Any) -> bool:
+    """Whether a model of that config reads forward only, as those that write do."""
     from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as WRITE
     from transformers.models.auto.modeling_auto import MODEL_FOR_MASKED_LM_MAPPING_NAMES as READ
 

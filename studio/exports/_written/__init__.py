@@ -27,9 +27,9 @@ Line = dict[str, Any]  # of train.jsonl and eval.jsonl
 class Program:
     """Base of what an objective gives to a program. A batch is a list of rows as the program reads them."""
 
-    functions: ClassVar[str] = "cross_entropy"  # of torch.nn.functional that the code calls
+    functions: str = ""  # of torch.nn.functional that the code calls
     items: ClassVar[str] = "len(rows)"  # what the loss of some rows is divided by
-    smooths: ClassVar[bool] = False  # 'Label smoothing' counts
+    smooths: bool = False  # 'Label smoothing' counts
     noisy: ClassVar[bool] = False  # so does 'Noise on embeddings'
     model: ClassVar[str] = "AutoModelForCausalLM"  # of transformers
     body: ClassVar[str] = "model"  # transformers' model, within what the program calls `model`
@@ -84,6 +84,10 @@ class Program:
         if self.columns.format == "text" or getattr(objective, "chat_template", "auto") == "auto":
             return ""
         return f"tokenizer.chat_template = {self.tokenizer.chat_template!r}  # 'Chat template'\n"
+
+    def settled(self) -> str:
+        """What is done to the model once it is loaded."""
+        return ""
 
     def reading(self) -> str:
         """Functions `read`, from a file's name to its rows, and `length` of one of them, in tokens."""

@@ -113,7 +113,8 @@ class Program(_written.Program):
     """Rows as text with the stretches that are learnt; plain text is learnt whole."""
 
     items: ClassVar[str] = "sum(map(learnt, rows))"
-    smooths: ClassVar[bool] = True
+    functions: str = "cross_entropy"
+    smooths: bool = True
     noisy: ClassVar[bool] = True
 
     @property
