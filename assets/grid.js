@@ -68,7 +68,10 @@ const headOf = (page) => {
   page.columns.forEach((column) => {
     const head = make("th");
     const sorted = page.sort === column.name;
-    const button = make("button", sorted ? "sorted" : "", column.name);
+    const button = make("button", sorted ? "sorted" : "");
+    const name = make("span", "", column.name);
+    name.translate = false; // somebody's word, whatever it means here
+    button.append(name);
     button.type = "button";
     button.title = `${column.kind}. Click to sort.`;
     if (sorted) head.setAttribute("aria-sort", page.descending ? "descending" : "ascending");

@@ -26,7 +26,8 @@ from tabs._shared import HEARD, Page, as_asked, said, shared_beginning
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 PLOTLY_ROUTE = "/studio/plotly.js"
 SAMPLES_AT_ONCE = 20  # evaluations whose answers are sent together; a page asks on for the others
-HEAD = f"""<script>{(ASSETS / "stream.js").read_text(encoding="utf-8")}</script>
+HEAD = f"""<script>{(ASSETS / "language.js").read_text(encoding="utf-8")}</script>
+<script>{(ASSETS / "stream.js").read_text(encoding="utf-8")}</script>
 <script src="{PLOTLY_ROUTE}"></script>"""
 
 

@@ -3,6 +3,7 @@
 A page of a thousand components is searched from its root for each target of each handler, when it opens and whenever a
 handler is called. What is replaced finds the same: in a map, or not at all where nothing is made of what is found.
 On the server a page is described by the signatures of its components' constructors, which are worked out once.
+Beside that, the language that somebody chose is asked for in the same way.
 """
 
 from __future__ import annotations
@@ -46,6 +47,10 @@ CHANGES = {  # script → what it holds, what is put there
         "let t=this.#s.get(e),n=Z(this.root,e);return!t&&!n?null:": (
             "let t=this.#s.get(e),n=t?null:Z(this.root,e);return!t&&!n?null:"
         ),
+    },
+    # A language that was chosen on the page counts before the browser's (assets/language.js).
+    "runtime-*.js": {
+        "null:window.navigator.language||": "null:localStorage.getItem('language')||window.navigator.language||"
     },
     "Blocks-*.js": {
         # Where there is nothing to set, no state need be known.

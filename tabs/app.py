@@ -34,12 +34,24 @@ from studio.searcher import Searches
 from studio.store import Store
 from studio.workshop import Entrance
 from studio.workspace import Workspace
-from tabs import _closed, _downloads, _engines, _entrance, _live, _meters, _runs, _searching, _swifter, _versus
+from tabs import (
+    _closed,
+    _downloads,
+    _engines,
+    _entrance,
+    _language,
+    _live,
+    _meters,
+    _runs,
+    _searching,
+    _swifter,
+    _versus,
+)
 from tabs._engines import Engines
 from tabs._guard import LOOPBACK, SameOrigin
 from tabs._shared import QUIET, Page
 
-HERE = """() => [document.querySelector('#tabs [role="tab"][aria-selected="true"]')?.textContent.trim() ?? ""]"""
+HERE = """() => [document.querySelector('#tabs [role="tab"][aria-selected="true"]')?.id ?? ""]"""
 MAX_UPLOAD = "1gb"
 OPEN = Entrance()
 
@@ -105,7 +117,11 @@ def build(
 
         def show(here: str, request: gr.Request) -> Any:
             """Its curves, unless the person has left the start by then."""
-            return gr.Tabs(selected="curves") if here == "Start" and _looked_for(store, request)[0] else gr.skip()
+            return (
+                gr.Tabs(selected="curves")
+                if here == "tab-start-button" and _looked_for(store, request)[0]
+                else gr.skip()
+            )
 
         here = gr.Textbox(visible=False)
         arrived = demo.load(arrive, None, page.run, **QUIET).then(show, here, page.tabs, js=HERE, **QUIET)
@@ -156,6 +172,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
     alone = not hosts and not person
     page = build(workspace, store, jobs, engines, searches, alone=alone, person=person)
     shared = Workspace(workspace.shared).models  # of a workshop: everybody's, read only
+    i18n = _language.spoken(page)
     _closed.shut(app, page, within=() if alone else (workspace.root, shared))
     css = (_live.ASSETS / "studio.css").read_text(encoding="utf-8")
     return gr.mount_gradio_app(
@@ -165,6 +182,7 @@ def make_app(workspace: Workspace, *, hosts: tuple[str, ...] = (), keep_warm: bo
         theme=_theme(),
         css=css,
         head=_live.HEAD,
+        i18n=i18n,
         footer_links=[],
         favicon_path=str(_live.ASSETS / "icon.svg"),
         run_history=False,

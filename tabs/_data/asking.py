@@ -21,7 +21,7 @@ def build(bench: Bench) -> None:
         lines=3,
     )
     with gr.Row(elem_classes="tools"):
-        ask = gr.Button("Run", size="sm", variant="primary", elem_id="sql-run")
+        ask = gr.Button("Run the query", size="sm", variant="primary", elem_id="sql-run")
         show = gr.Button("Show these rows in the table", size="sm", elem_id="sql-show", visible=False)
     answer = gr.Dataframe(
         interactive=False, wrap=True, show_label=False, visible=False, elem_id="sql-answer", max_height=360

@@ -101,7 +101,7 @@ def build(bench: Bench, part: gr.Tab) -> None:
 def _draw_tools() -> dict[str, gr.Button]:
     """What is done to rows, by its name."""
     with gr.Row(elem_classes="tools"):
-        names = ["Add row", "Duplicate", "Delete", "Undo", "Redo", "Save version"]
+        names = ["Add row", "Duplicate row", "Delete", "Undo", "Redo", "Save version"]
         return {
             name: gr.Button(
                 name,

@@ -71,8 +71,9 @@ def test_the_installed_gradio_is_served_with_the_changes() -> None:
     app = FastAPI()
     app.include_router(router())
     paths = sorted(getattr(route, "path", "") for route in router().routes)
-    assert [path.split("-")[0] for path in paths] == ["/assets/Blocks", "/assets/core"]
-    for path, changes in zip(paths, (CHANGES["Blocks-*.js"], CHANGES["core-*.js"]), strict=True):
+    assert [path.split("-")[0] for path in paths] == ["/assets/Blocks", "/assets/core", "/assets/runtime"]
+    for path, pattern in zip(paths, ("Blocks-*.js", "core-*.js", "runtime-*.js"), strict=True):
+        changes = CHANGES[pattern]
         script = TestClient(app).get(path)
         assert script.headers["content-type"].startswith("text/javascript")
         for slow, quick in changes.items():

@@ -1,0 +1,105 @@
+// The studio's own HTML in the language of whoever reads it. Gradio translates what it draws by itself; here the same
+// table (English → theirs) is held against what handlers and scripts put on the page, as it appears. A text counts as a
+// whole, with # for a number and {} for a name; what is not in the table stays English, and data and models are left alone.
+(() => {
+  const language = (localStorage.getItem("language") ?? navigator.language).split("-")[0]; // Gradio is asked the same
+  const DATA = '[translate="no"], textarea, input, pre, code, svg, blockquote, [role="log"], p.text, td.cell';
+  const INLINE = new Set(["A", "B", "BR", "CODE", "EM", "I", "KBD", "STRONG", "SUB", "SUP"]);
+  const ATTRIBUTES = ["title", "aria-label", "placeholder"];
+  const GAPS = { "#": "(\\d+(?:[.,\u00a0\u202f]\\d+)*)", "{}": "(.+?)" };
+  const LONGEST = 600; // letters of what is told with gaps
+  let table = {};
+  const open = new Map(); // first word, or "" where that is a gap → those with gaps that begin so
+
+  function read(tables) {
+    table = tables[language] ?? {};
+    for (const [key, translation] of Object.entries(table)) {
+      if (!/#|\{\}/.test(key)) continue;
+      const source = key.split(/(#|\{\})/).map((part) => GAPS[part] ?? part.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")).join("");
+      const word = key.split(" ", 1)[0];
+      const first = /#|\{\}/.test(word) ? "" : word;
+      open.set(first, [...(open.get(first) ?? []), [new RegExp(`^${source}$`, "s"), translation]]);
+    }
+  }
+
+  function said(text) {
+    if (Object.hasOwn(table, text)) return table[text];
+    if (text.length > LONGEST) return undefined;
+    for (const [form, translation] of [...(open.get(text.split(" ", 1)[0]) ?? []), ...(open.get("") ?? [])]) {
+      const found = form.exec(text);
+      let next = 0;
+      if (found) return translation.replace(/#|\{(\d*)\}/g, (_, place) => found[place || ++next]);
+    }
+    return undefined;
+  }
+
+  // What to write in place of the text within this element, if anything. A word or two in a table may be somebody's.
+  function instead(text, element) {
+    const found = said(text);
+    if (found === undefined || found === text || element.closest(DATA)) return undefined;
+    return element.closest("td, li") && text.split(/\s+/).length < 3 ? undefined : found;
+  }
+
+  function speakText(node) {
+    const text = node.data.trim();
+    const found = text && node.parentElement && instead(text, node.parentElement);
+    if (found) node.data = node.data.replace(text, () => found);
+  }
+
+  function speakElement(element) {
+    for (const name of ATTRIBUTES) {
+      const found = instead(element.getAttribute(name) ?? "", element);
+      if (found) element.setAttribute(name, found);
+    }
+    // A sentence with a word in bold is one text, markup and all.
+    if (element.firstElementChild && !INLINE.has(element.tagName) && [...element.children].every((each) => INLINE.has(each.tagName))) {
+      const found = instead(element.innerHTML.trim(), element);
+      if (found) element.innerHTML = found; // out of the table, so it is ours
+    }
+  }
+
+  function speak(root) {
+    if (!root.isConnected) return;
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_ELEMENT | NodeFilter.SHOW_TEXT);
+    for (let node = root; node; node = walker.nextNode()) {
+      if (node.nodeType === Node.TEXT_NODE) speakText(node);
+      else if (node.nodeType === Node.ELEMENT_NODE) speakElement(node); // the first may be a comment
+    }
+  }
+
+  function offer(header) {
+    const select = document.createElement("select");
+    select.className = "language";
+    select.setAttribute("aria-label", said("Language") ?? "Language");
+    for (const code of ["en", ...Object.keys(window.gradio_config.i18n_translations)])
+      select.add(new Option(new Intl.DisplayNames([code], { type: "language" }).of(code), code, false, code === document.documentElement.lang));
+    select.addEventListener("change", () => {
+      localStorage.setItem("language", select.value);
+      location.reload();
+    });
+    header.append(select);
+  }
+
+  const seen = new MutationObserver((changes) => {
+    for (const { type, target, addedNodes } of changes) {
+      if (type === "childList") addedNodes.forEach(speak);
+      else if (type === "characterData") speakText(target);
+      else speakElement(target);
+    }
+  });
+  // Gradio puts this script on a page that has its config and a body.
+  const tables = window.gradio_config?.i18n_translations ?? {};
+  read(tables);
+  const spoken = tables[language] ? language : "en";
+  const root = document.documentElement;
+  root.lang = spoken;
+  new MutationObserver(() => root.lang === spoken || (root.lang = spoken)).observe(root, { attributeFilter: ["lang"] }); // Gradio names the browser's
+  const wait = new MutationObserver(() => {
+    const header = document.querySelector("header.studio");
+    if (header) wait.disconnect(), offer(header);
+  });
+  wait.observe(document.body, { subtree: true, childList: true });
+  if (spoken === "en") return;
+  speak(document.body);
+  seen.observe(document.body, { subtree: true, childList: true, characterData: true, attributes: true, attributeFilter: ATTRIBUTES });
+})();

@@ -1,0 +1,67 @@
+"""The page in the language of whoever reads it: English, and each language that has a table in assets/languages.
+
+A text is written once, in English, where it is used; that text is its key. What Gradio draws, `gr.I18n` translates in
+browser; what the studio's own HTML and scripts show, assets/language.js does, from the same table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import gradio as gr
+from gradio.blocks import Block
+from gradio.i18n import I18nData
+
+from tabs._live import ASSETS
+
+LANGUAGES = ASSETS / "languages"
+_SOURCE = re.compile(r"(.*\S) (\[[^\[\]]+\])", re.DOTALL)  # a help text and the paper behind it, which has one name
+
+
+def tables() -> dict[str, dict[str, str]]:
+    """Language, as BCP 47 names it → English text → its translation."""
+    return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(LANGUAGES.glob("*.json"))}
+
+
+def spoken(page: gr.Blocks) -> gr.I18n:
+    """What translates the page; each of its texts that a table knows is marked as such from now on."""
+    known = tables()
+    keys = {key for table in known.values() for key in table}
+    for block in page.blocks.values():
+        for name in texts(block):
+            setattr(block, name, _marked(getattr(block, name), keys))
+        if isinstance(block, (gr.Dropdown, gr.Radio, gr.CheckboxGroup)):
+            block.choices = [(_marked(shown, keys), value) for shown, value in block.choices]
+    return gr.I18n(**known)
+
+
+def texts(block: Block) -> list[str]:
+    """The properties of a component that hold a text which Gradio shows, beside its choices."""
+    names = ["label", "info", "placeholder"]
+    if isinstance(block, (gr.Button, gr.Markdown)):
+        names.append("value")
+    return [name for name in names if isinstance(getattr(block, name, None), str) and getattr(block, name)]
+
+
+def key_of(text: str) -> str:
+    """What a table calls a text: a help text goes by what it says before its source."""
+    found = _SOURCE.fullmatch(text)
+    return found[1] if found else text
+
+
+def _marked(text: Any, keys: set[str]) -> Any:
+    if not isinstance(text, str):
+        return text
+    for key in (text, key_of(text)):
+        if key in keys:
+            return _mark(key) + text[len(key) :]
+    return text
+
+
+def _mark(key: str) -> str:
+    """As Gradio's page reads it; to that, a brace within the key would be the mark's end."""
+    mark = str(I18nData(key))
+    start, end = len("__i18n__{"), -1
+    return mark[:start] + mark[start:end].replace("}", "\\u007d") + mark[end:]

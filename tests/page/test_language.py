@@ -1,0 +1,134 @@
+"""Every text of the page in every language it offers."""
+
+from __future__ import annotations
+
+import ast
+import html
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+
+from studio.data.checks import checks
+from studio.exports import exports
+from studio.methods import methods
+from studio.objectives import objectives
+from studio.workspace import Workspace
+from tabs import _language
+from tabs.app import make_app
+
+ROOT = Path(__file__).resolve().parents[2]
+# What no language has a word of its own for: names, formulas, values that are typed as they stand.
+_WORD = re.compile(r"[^\W\d_]{2,}")
+_GAP = re.compile(r"#|\{\d*\}")  # what is filled in
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> gr.Blocks:
+    app: Any = make_app(Workspace(tmp_path_factory.mktemp("workspace")), keep_warm=False)
+    return next(each.app.get_blocks() for each in app.routes if hasattr(getattr(each, "app", None), "get_blocks"))
+
+
+class Same(dict[str, str]):
+    """English."""
+
+    def __missing__(self, key: str) -> str:
+        return key
+
+
+def shown(text: str, table: dict[str, str]) -> str:
+    """As Gradio's page shows a text in the language of `table`: a mark ends with its first closing brace."""
+    start = text.find("__i18n__")
+    if start < 0:
+        return text
+    end = text.index("}", start) + 1
+    return text[:start] + table[json.loads(text[start + len("__i18n__") : end])["key"]] + text[end:]
+
+
+@pytest.mark.parametrize("language", sorted(_language.tables()))
+def test_every_label_help_text_button_and_tab_has_a_translation(page: gr.Blocks, language: str) -> None:
+    table = _language.tables()[language]
+    drawn = {getattr(block, name) for block in page.blocks.values() for name in _language.texts(block)}
+    assert len(drawn) > 500
+    unmarked = {text for text in drawn if "__i18n__" not in text and _WORD.search(text)}
+    assert unmarked == set(), "add them to assets/languages"
+    assert all(shown(text, table) for text in drawn)  # and each mark is read back to a text of this language
+
+
+@pytest.mark.parametrize("language", sorted(_language.tables()))
+@pytest.mark.parametrize("catalog", [methods, objectives, exports, checks], ids=lambda each: each.__name__)
+def test_what_can_be_chosen_from_a_catalog_has_a_translation(language: str, catalog: Any) -> None:
+    table = _language.tables()[language]
+    for cls in catalog().values():
+        assert cls.title in table or f"{cls.title}: {cls.about}" in table
+
+
+@pytest.mark.parametrize("language", sorted(_language.tables()))
+def test_a_translation_keeps_numbers_markup_and_names(language: str) -> None:
+    for key, said in _language.tables()[language].items():
+        assert said.strip() == said != ""
+        assert sorted(re.findall(r"</?\w+", said)) == sorted(re.findall(r"</?\w+", key)), key
+        assert len(_GAP.findall(said)) == len(_GAP.findall(key)), key
+        assert numbers(said) == numbers(key), key
+
+
+def numbers(text: str) -> list[str]:
+    return sorted(re.sub(r"[.,]", "", each) for each in re.findall(r"\d+(?:[.,]\d+)*", _GAP.sub("", text)))
+
+
+def test_a_help_text_that_ends_with_its_source_or_holds_a_brace_is_marked_whole() -> None:
+    with gr.Blocks() as page:
+        field = gr.Textbox(label="Case {a} or {b}", info="Says this. [Somebody 2021, arXiv:1]", value="Case {a} or {b}")
+        unknown = gr.Button("Not in the table")
+    tables = {"xx": {"Case {a} or {b}": "Fall {a} oder {b}", "Says this.": "Sagt das."}}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_language, "tables", lambda: tables)
+        assert _language.spoken(page).translations == tables
+    assert shown(str(field.label), tables["xx"]) == "Fall {a} oder {b}"
+    assert shown(str(field.info), tables["xx"]) == "Sagt das. [Somebody 2021, arXiv:1]"
+    assert field.value == "Case {a} or {b}", "what people type is theirs"
+    assert unknown.value == "Not in the table"
+
+
+@pytest.fixture(scope="module")
+def source() -> str:
+    """All that code, scripts and templates may say."""
+    code = [path for folder in ("studio", "tabs") for path in (ROOT / folder).rglob("*.py")]
+    said = [
+        each.value
+        for path in code
+        for each in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+    ]
+    scripts = [
+        path.read_text(encoding="utf-8") for path in _language.ASSETS.iterdir() if path.suffix in (".js", ".html")
+    ]
+    return plain("\n".join([*said, *scripts]))
+
+
+def plain(text: str) -> str:
+    return " ".join(html.unescape(text).split())
+
+
+@pytest.mark.parametrize("language", sorted(_language.tables()))
+def test_a_table_holds_nothing_that_is_said_no_more(page: gr.Blocks, source: str, language: str) -> None:
+    texts = [getattr(block, name) for block in page.blocks.values() for name in _language.texts(block)]
+    choices = [name for block in page.blocks.values() for name, _ in getattr(block, "choices", None) or ()]
+    drawn = {_language.key_of(shown(text, Same())) for text in [*texts, *choices] if isinstance(text, str)}
+    gone = [
+        key
+        for key in _language.tables()[language]
+        if key not in drawn and not all(plain(part) in source for part in re.split(r"#|\{\}|</?\w[^>]*>|: ", key))
+    ]
+    assert gone == []
+
+
+def test_tables_are_plain_files_in_one_order() -> None:
+    for path in Path(_language.LANGUAGES).iterdir():
+        assert path.suffix == ".json"
+        assert re.fullmatch(r"[a-z]{2,3}", path.stem)
+        pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
+        assert len({key for key, _ in pairs}) == len(pairs), "a text stands twice"

@@ -1,0 +1,65 @@
+"""The page as somebody reads it whose browser asks for German."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from studio.data.collection import add_rows
+from studio.workspace import Workspace
+from tests.ui.conftest import Studio
+
+pytestmark = pytest.mark.browser
+
+SENTENCE = "Works on the rows that the filter above shows; Undo takes it back."  # of the page itself
+
+
+@pytest.fixture
+def german(browser: Browser, studio: Studio) -> Iterator[Page]:
+    context = browser.new_context(locale="de-DE")
+    page = context.new_page()
+    page.set_default_timeout(30_000)
+    page.goto(studio.url)
+    page.locator("body[data-arrived]").wait_for()
+    yield page
+    context.close()
+
+
+def test_labels_help_texts_and_what_handlers_draw_are_german_and_data_stays_as_it_is(
+    german: Page, studio: Studio
+) -> None:
+    page = german
+    expect(page.locator("html")).to_have_attribute("lang", "de")
+    expect(page.get_by_role("heading", name="Bring einem Sprachmodell etwas Neues bei")).to_be_visible()
+    expect(page.get_by_text("Etwa 3 % der Gewichte lernen")).to_be_visible()
+
+    page.get_by_role("tab", name="Training", exact=True).click()
+    rate = page.locator(".field-learning_rate:visible")
+    expect(rate).to_contain_text("Lernrate")
+    page.locator("#train-objective input").click()
+    expect(page.get_by_role("option").filter(has_text="Nächstes Token")).to_be_visible()
+    page.keyboard.press("Escape")
+
+    rows = [{"prompt": SENTENCE, "Answer": "Answer"} for _ in range(3)]
+    add_rows(Workspace(studio.workspace), "Words", rows, mapping=None, by="")
+    page.reload()
+    page.locator("body[data-arrived]").wait_for()
+    page.get_by_role("tab", name="Datensatz", exact=True).click()
+    page.locator("#dataset-choice input").click()
+    page.get_by_role("option").filter(has_text="Words").click()
+    expect(page.locator("td.cell").first).to_have_text(SENTENCE)
+    expect(page.locator("td.cell").nth(1)).to_have_text("Answer")
+    expect(page.locator("thead button").nth(1)).to_have_text("Answer")
+    expect(page.get_by_role("button", name="Zeile duplizieren")).to_be_visible()
+
+    chooser = page.get_by_label("Sprache")
+    expect(chooser).to_have_value("de")
+    chooser.select_option("English")
+    expect(page.locator("html")).to_have_attribute("lang", "en")
+    page.locator("body[data-arrived]").wait_for()
+    expect(page.get_by_role("heading", name="Teach a language model something new")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("tab", name="Train", exact=True)).to_be_visible()
+    expect(page.get_by_label("Language")).to_have_value("en")
