@@ -57,13 +57,14 @@ def finished(jobs: Jobs, tiny_config: Callable[..., RunConfig]) -> Callable[...,
     return run
 
 
-def exported(source: Source, form: str, folder: Path) -> Path:
-    """Unpacked."""
+def exported(source: Source, form: str, folder: Path, *, really: bool = False) -> Path:
+    """Unpacked. `really`: of a run whose rows were counted, which must be as many as the program's."""
     folder.mkdir(exist_ok=True)
     to = folder / f"{form}.zip"
     chosen = exports()[form]()
     chosen.check(source)
-    chosen.write(source, to, quiet)
+    said = chosen.write(source, to, quiet)
+    assert said[0].endswith("as in the run.") or not really
     assert to.stat().st_size <= chosen.room(source)
     with zipfile.ZipFile(to) as archive:
         archive.extractall(folder / form)
@@ -184,6 +185,14 @@ def sounds() -> list[dict[str, Any]]:
     ]
 
 
+def pairs() -> list[dict[str, Any]]:
+    """Answers of unlike length to prompts of unlike length; one prompt fills the cut-off."""
+    return [
+        {"prompt": f"say {'please ' * (i % 5)}{i}", "chosen": "a" * (3 + i % 4), "rejected": "z" * (2 + i % 3)}
+        for i in range(40)
+    ] + [{"prompt": "say " * 60, "chosen": "a", "rejected": "z"}]
+
+
 def encoder(folder: Path) -> str:
     """A small BERT that drops nothing out."""
     model = tiny_bert()
@@ -235,6 +244,11 @@ OF_OTHERS: dict[str, dict[str, Any]] = {  # with a place of the program that, ch
         "objective": {"name": "classify", "label_column": "volume"},
         "method": {"name": "full"},
     },
+    "a reward model": {
+        "rows": pairs,
+        "wrong": ("CENTRING = 0.5", "CENTRING = 0.0"),
+        "objective": {"name": "reward_model", "center_rewards_coefficient": 0.5, "max_length": 80},
+    },
 }
 
 
@@ -251,7 +265,7 @@ def test_other_objectives_give_the_same_losses(
     right, wrong = changes.pop("wrong")
     rows, model = changes.pop("rows")(), changes.pop("model", lambda folder: "tiny")(tmp_path / "model")
     source = learnt(workspace, tiny_config(), rows, model=model, **changes)
-    folder, named = exported(source, "script", tmp_path), model if model != "tiny" else ""
+    folder, named = exported(source, "script", tmp_path, really=True), model if model != "tiny" else ""
     assert ran(folder, monkeypatch, named) < APART
     whole = (folder / "train.py").read_text(encoding="utf-8")
     assert max(map(len, whole.splitlines())) <= 120
