@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import math
 import os
 import re
 import runpy
@@ -13,6 +14,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from dataclasses import replace
+from inspect import cleandoc
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -24,12 +26,15 @@ from studio.data.library import divided, open_source
 from studio.errors import ConfigError, DatasetError
 from studio.events import DataReady, Done, ModelReady, StepDone
 from studio.exports import Source, _recipe, exports
+from studio.exports._written import dpo
 from studio.jobs import Jobs, create_run
 from studio.methods import methods
 from studio.models.structure import Structure
 from studio.models.tiny import tiny_tokenizer
+from studio.objectives.dpo import Dpo
 from studio.preflight import check
 from studio.store import wait_for_end
+from studio.training.preferences import LOSSES, Pairs
 from studio.worker import execute
 from studio.workspace import Workspace
 from tests.models.test_heads import tiny_bert
@@ -99,12 +104,17 @@ def ran(folder: Path, monkeypatch: pytest.MonkeyPatch, model: str = "") -> float
     return furthest(folder)
 
 
+def libraries(folder: Path) -> set[str]:
+    """What the program takes names from."""
+    code = ast.parse((folder / "train.py").read_text(encoding="utf-8"))
+    used = {node.module or "" for node in ast.walk(code) if isinstance(node, ast.ImportFrom)}
+    return {name.partition(".")[0] for name in used}
+
+
 def test_the_script_needs_no_studio_and_gives_the_same_losses(finished: Callable[..., Source], tmp_path: Path) -> None:
     source = finished(training={"max_steps": 12, "gradient_accumulation_steps": 2, "lr_scheduler_type": "cosine"})
     folder = exported(source, "script", tmp_path)
-    code = (folder / "train.py").read_text(encoding="utf-8")
-    used = {node.module or "" for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)}
-    assert {name.partition(".")[0] for name in used} == {"pathlib", "peft", "torch", "transformers"}
+    assert libraries(folder) == {"pathlib", "peft", "torch", "transformers"}
     done = subprocess.run(
         [sys.executable, "-W", "error::SyntaxWarning", "train.py"],
         cwd=folder,
@@ -249,6 +259,18 @@ OF_OTHERS: dict[str, dict[str, Any]] = {  # with a place of the program that, ch
         "wrong": ("CENTRING = 0.5", "CENTRING = 0.0"),
         "objective": {"name": "reward_model", "center_rewards_coefficient": 0.5, "max_length": 80},
     },
+    "preferences": {
+        "rows": pairs,
+        "wrong": ("layer.p = 0.0", "layer.p = 0.3"),
+        "objective": {"name": "dpo", "max_length": 80},
+        "method": {"name": "lora", "r": 4, "lora_dropout": 0.3},
+    },
+    "preferences by another loss, with a learnt prompt": {
+        "rows": pairs,
+        "wrong": ("- RPO_ALPHA * chosen", "- chosen"),
+        "objective": {"name": "dpo", "max_length": 80, "loss_type": "aot", "label_smoothing": 0.1, "rpo_alpha": 0.5},
+        "method": {"name": "prompt", "num_virtual_tokens": 4},
+    },
 }
 
 
@@ -267,11 +289,34 @@ def test_other_objectives_give_the_same_losses(
     source = learnt(workspace, tiny_config(), rows, model=model, **changes)
     folder, named = exported(source, "script", tmp_path, really=True), model if model != "tiny" else ""
     assert ran(folder, monkeypatch, named) < APART
+    assert libraries(folder) <= {"pathlib", "peft", "safetensors", "torch", "transformers"}
     whole = (folder / "train.py").read_text(encoding="utf-8")
     assert max(map(len, whole.splitlines())) <= 120
     assert whole.count(right) == 1
     (folder / "train.py").write_text(whole.replace(right, wrong), encoding="utf-8")
     assert ran(folder, monkeypatch, named) > 10 * APART
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_over_pairs_is_the_studios(name: str, smoothing: float) -> None:
+    import torch
+    from torch.nn.functional import logsigmoid
+
+    beta, generator = 0.7, torch.Generator().manual_seed(0)
+    chosen, rejected, *before = -20 * torch.rand(4, 6, generator=generator)
+    tokens = torch.tensor([[3, 2], [5, 9], [1, 1], [4, 2], [7, 7], [2, 3]])
+    source: Any = SimpleNamespace(
+        config=SimpleNamespace(objective=Dpo(loss_type=name, label_smoothing=smoothing, beta=beta)),  # pyright: ignore[reportArgumentType]
+    )
+    program = dpo.Program(source, *[None] * 4)  # pyright: ignore[reportArgumentType]
+    space: dict[str, Any] = {name: value for name, (_, value) in program.settings().items()}
+    space |= {"torch": torch, "math": math, "logsigmoid": logsigmoid, "chosen": chosen, "rejected": rejected}
+    won, lost = chosen - before[0], rejected - before[1]
+    space |= {"won": won, "lost": lost, "margin": won - lost, "tokens": tokens, "reference": torch.stack(before, dim=1)}
+    exec(cleandoc(program.each()), space)
+    pairs = Pairs(chosen, rejected, *before, *tokens.T)
+    assert torch.allclose(space["each"], LOSSES[name](pairs, beta, smoothing), atol=1e-6)
 
 
 # -- without training ------------------------------------------------------------------------------------
@@ -382,7 +427,7 @@ def test_the_notebook_is_the_scripts_own_code_in_cells(
 
 
 REFUSED: dict[str, dict[str, Any]] = {
-    "is not written out: its loss": {"objective": "dpo"},
+    "is not written out: its loss": {"objective": "kto"},
     "rates of LoRA\\+": {"method": {"name": "lora", "loraplus_lr_ratio": 4}},
     "a start with pissa": {"method": {"name": "lora", "init_lora_weights": "pissa"}},
     "is the studio's own code": {"method": "lora_scratch"},
