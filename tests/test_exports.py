@@ -18,6 +18,7 @@ import pytest
 import torch
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
+from gguf import GGUFReader
 from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
@@ -134,7 +135,9 @@ SHAPE: dict[str, Any] = {
     "num_key_value_heads": 2, "max_position_embeddings": 256, "initializer_range": 0.15, "eos_token_id": 2,
     "bos_token_id": None, "pad_token_id": 0,
 }  # fmt: skip
+WIDE = {**SHAPE, "hidden_size": 256, "intermediate_size": 512}
 KINDS: dict[str, Callable[[int], Any]] = {
+    "llama, wide": lambda size: LlamaForCausalLM(LlamaConfig(vocab_size=size, tie_word_embeddings=True, **WIDE)),
     "llama": lambda size: LlamaForCausalLM(LlamaConfig(vocab_size=size, tie_word_embeddings=True, **SHAPE)),
     "llama, untied": lambda size: LlamaForCausalLM(LlamaConfig(vocab_size=size, tie_word_embeddings=False, **SHAPE)),
     "qwen2": lambda size: Qwen2ForCausalLM(Qwen2Config(vocab_size=size, tie_word_embeddings=True, **SHAPE)),
@@ -492,7 +495,7 @@ def test_k_quants_are_made_by_llama_cpp_or_refused(
     program, asked = tmp_path / "llama-quantize", tmp_path / "asked"
     program.write_text(
         f"#!{sys.executable}\nimport shutil, sys\nopen({str(asked)!r}, 'w').write(sys.argv[3])\n"
-        "if sys.argv[3] == 'Q6_K':\n    sys.exit('failed to quantize: no such thing')\n"
+        "if sys.argv[3] == 'Q6_K':\n    sys.exit('llama_quant: failed to quantize: no such thing\\nof /home')\n"
         "shutil.copyfile(sys.argv[1], sys.argv[2])\n"
     )
     program.chmod(0o755)
@@ -500,11 +503,73 @@ def test_k_quants_are_made_by_llama_cpp_or_refused(
     monkeypatch.setenv("PATH", str(tmp_path))
     folder = tmp_path / "made"
     folder.mkdir()
-    Gguf(quantization="q4_k_m").write(source, folder / "made.gguf", quiet)
+    told = Gguf(quantization="q4_k_m").write(source, folder / "made.gguf", quiet)
+    assert "stored the weights 100% as f16. A k-quant wants rows of a multiple of 256; those of 64, 96" in told[2]
     assert asked.read_text() == "Q4_K_M"
     assert [each.name for each in folder.iterdir()] == ["made.gguf"]
-    with pytest.raises(ModelError, match="failed to quantize: no such thing"):
+    with pytest.raises(ModelError, match=r"quantise the model: no such thing\."):
         Gguf(quantization="q6_k").write(source, folder / "other.gguf", quiet)
+
+
+@pytest.mark.skipif(not catalogued.quantiser(), reason="llama.cpp's quantiser is not installed")
+@pytest.mark.parametrize(
+    ("kind", "quantization", "stored"),
+    [
+        ("llama, wide", "q4_k_m", {"Q4_K", "Q6_K"}),
+        ("llama, wide", "q3_k_m", {"Q3_K", "Q4_K", "Q5_K", "Q6_K"}),
+        ("llama", "q6_k", {"Q8_0"}),
+        ("llama", "q4_k_m", {"Q5_0", "Q8_0"}),
+    ],
+)
+def test_llama_cpps_own_k_quants_read_back(
+    kind: str, quantization: Any, stored: set[str], workspace: Workspace, tiny_config: Config, tmp_path: Path
+) -> None:
+    source = learnt(workspace, tiny_config(model=small_model(tmp_path / "base", kind)))
+    export, to = Gguf(quantization=quantization), tmp_path / "made.gguf"
+    told = export.write(source, to, quiet)
+    found = {each.tensor_type.name for each in GGUFReader(to).tensors if len(each.shape) > 1}
+    assert found == stored
+    assert all(name.lower() in told[2] for name in stored)
+    assert ("got the nearest other format" in told[2]) == (kind == "llama")
+
+
+@pytest.mark.skipif(catalogued.quantiser() != "llama_cpp", reason="llama-cpp-python is not installed")
+def test_llama_cpp_makes_the_same_q8_0_of_the_same_model(
+    workspace: Workspace, tiny_config: Config, tmp_path: Path
+) -> None:
+    merged = whole(learnt(workspace, tiny_config(model=small_model(tmp_path / "base"))), quiet)
+    for kind in ("f32", "q8_0"):
+        writing.written(merged, tmp_path / kind, kind, "gpt-2", quiet)
+    writing._by_library(tmp_path / "f32", tmp_path / "theirs", "q8_0")
+    mine, theirs = ({each.name: each for each in GGUFReader(tmp_path / name).tensors} for name in ("q8_0", "theirs"))
+    assert mine.keys() == theirs.keys()
+    assert all(mine[name].data.tobytes() == theirs[name].data.tobytes() for name in mine)
+
+
+STARTER = {  # name → shape; thirty layers of 576, as files of it had them that llama.cpp quantised
+    "model.embed_tokens.weight": (49_152, 576),
+    "model.norm.weight": (576,),
+    **{
+        f"model.layers.{layer}.{name}.weight": shape
+        for layer in range(30)
+        for name, shape in {
+            "self_attn.q_proj": (576, 576), "self_attn.k_proj": (192, 576), "self_attn.v_proj": (192, 576),
+            "self_attn.o_proj": (576, 576), "mlp.gate_proj": (1536, 576), "mlp.up_proj": (1536, 576),
+            "mlp.down_proj": (576, 1536), "input_layernorm": (576,), "post_attention_layernorm": (576,),
+        }.items()
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("kind", "measured"),  # bytes of the weights, without the tokenizer
+    [
+        ("f16", 269_100_288), ("q8_0", 143_025_408), ("q6_k", 136_597_248), ("q5_k_m", 110_317_824),
+        ("q4_k_m", 103_668_480), ("q3_k_m", 91_724_544),
+    ],
+)  # fmt: skip
+def test_the_room_is_what_llama_cpp_takes(kind: str, measured: int) -> None:
+    assert measured <= catalogued.taken(STARTER, kind) <= 1.05 * measured
 
 
 # -- the process that makes them ---------------------------------------------------------------------------

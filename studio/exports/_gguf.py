@@ -6,6 +6,7 @@ import ctypes
 import gc
 import json
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from torch import Tensor
 from studio.errors import ModelError
 from studio.exports import Tell
 from studio.exports._whole import ROWS, Agreement, Whole, said
-from studio.exports.gguf import quantiser
+from studio.exports.gguf import BLOCK, EIGHT_FOR_EMBEDDINGS, quantiser
 from studio.models.generate import answering, encode, sample_batch
 from studio.models.quiet import no_bars
 
@@ -30,7 +31,7 @@ LIMITS = {
     "f32": 0.001, "f16": 0.05, "bf16": 0.1, "q8_0": 0.15, "q5_1": 0.4, "q5_0": 0.4, "q4_1": 0.6, "q4_0": 0.6,
     "q6_k": 0.25, "q5_k_m": 0.4, "q4_k_m": 0.6, "q3_k_m": 0.8,
 }  # fmt: skip
-_WHOLE = ("token_embd.weight", "output.weight")  # each token depends on them: 8 bits where others have fewer
+_EMBEDDINGS = ("token_embd.weight", "output.weight")
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def _type(name: str, shape: torch.Size, kind: str) -> Type:
     wanted = Type[kind.upper()]
     if len(shape) == 1:
         return Type.F32
-    if name in _WHOLE and kind in ("q5_1", "q5_0", "q4_1", "q4_0"):
+    if name in _EMBEDDINGS and kind in EIGHT_FOR_EMBEDDINGS:
         wanted = Type.Q8_0
     return wanted if shape[-1] % gguf.GGML_QUANT_SIZES[wanted][0] == 0 else Type.F16
 
@@ -215,8 +216,8 @@ def _describe_tokenizer(writer: gguf.GGUFWriter, tokenizer: Any, size: int, spli
 # -- what llama.cpp does -------------------------------------------------------------------------------
 
 
-def quantised(source: Path, to: Path, kind: str, tell: Tell) -> None:
-    """The file in another number format, by llama.cpp's own quantiser. Raises ModelError."""
+def quantised(source: Path, to: Path, kind: str, tell: Tell) -> str:
+    """The file in another number format, by llama.cpp's own quantiser; a sentence on the formats. Raises ModelError."""
     tell(f"Quantising to {kind}", 0, 0)
     found = quantiser()
     if found == "llama_cpp":
@@ -224,8 +225,30 @@ def quantised(source: Path, to: Path, kind: str, tell: Tell) -> None:
     else:
         done = subprocess.run([found, str(source), str(to), kind.upper()], capture_output=True, text=True, check=False)
         if done.returncode or not to.is_file():
-            said = (done.stderr or done.stdout).strip().splitlines() or ["without a word"]
-            raise _refused(said[-1][:300])
+            raise _refused(_why((done.stderr or done.stdout).strip().splitlines()))
+    return _stored(to)
+
+
+def _why(said: list[str]) -> str:
+    """The program's own reason; its last line only repeats the file's name."""
+    reason = next((line for line in said if "failed to quantize: " in line), said[-1] if said else "without a word")
+    return reason.partition("failed to quantize: ")[2] or reason
+
+
+def _stored(file: Path) -> str:
+    """Which formats the weights of a file have, those of most weights first."""
+    counts: Counter[str] = Counter()
+    rows = set()
+    for each in gguf.GGUFReader(file).tensors:
+        if len(each.shape) > 1:
+            counts[each.tensor_type.name.lower()] += int(each.n_elements)
+            rows.add(int(each.shape[0]))
+    shares = ", ".join(f"{count / counts.total():.0%} as {name}" for name, count in counts.most_common())
+    narrow = ", ".join(f"{each:,}" for each in sorted(rows) if each % BLOCK)
+    told = f"llama.cpp stored the weights {shares}."
+    if narrow:
+        told += f" A k-quant wants rows of a multiple of {BLOCK}; those of {narrow} got the nearest other format."
+    return told
 
 
 def _by_library(source: Path, to: Path, kind: str) -> None:

@@ -16,16 +16,21 @@ from studio.exports import Export, Source, Tell
 from studio.exports._beside import SMALL, structure_of, tokenizer_room
 from studio.exports.merged import check_merges
 from studio.models.catalog import folder_of
+from studio.models.structure import is_embedding
 from studio.settings import setting
 
 # Architectures of transformers whose files were proven here: read back, they answer as before (tests/test_exports.py).
 ARCHITECTURES = ("llama", "qwen2", "qwen3")
-# Bits a weight of each format, scales included; those of k-quants vary with the model.
+# Bits a weight of each format, scales included; k-quants mix several, and these are what all but embeddings come to.
 BITS = {
     "f32": 32, "f16": 16, "bf16": 16, "q8_0": 8.5, "q5_1": 6, "q5_0": 5.5, "q4_1": 5, "q4_0": 4.5,
     "q6_k": 6.6, "q5_k_m": 5.7, "q4_k_m": 4.9, "q3_k_m": 4,
 }  # fmt: skip
 K_QUANTS = ("q6_k", "q5_k_m", "q4_k_m", "q3_k_m")
+EIGHT_FOR_EMBEDDINGS = ("q5_1", "q5_0", "q4_1", "q4_0")  # each token depends on these weights
+BLOCK = 256  # numbers of a row that a k-quant takes together; 32 in the others
+# Bits where no block fits and llama.cpp takes a format of 32 instead (`tensor_type_fallback` in its llama-quant.cpp).
+_NARROW = {"q6_k": 8.5, "q5_k_m": 6.5, "q4_k_m": 6, "q3_k_m": 5.2}
 
 _QWEN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -81,9 +86,9 @@ class Gguf(Export):
 
     def room(self, source: Source) -> int:
         """See Export. A k-quant is made from a file of 16 bits a weight."""
-        weights = sum(map(prod, structure_of(source).weights.values()))
-        bits = BITS[self.quantization] + (16 if self.quantization in K_QUANTS else 0)
-        return round(weights * bits / 8) + tokenizer_room(source) + SMALL
+        weights = structure_of(source).weights
+        between = taken(weights, "f16") if self.quantization in K_QUANTS else 0
+        return taken(weights, self.quantization) + between + tokenizer_room(source) + SMALL
 
     def write(self, source: Source, to: Path, tell: Tell) -> list[str]:
         self.check(source)
@@ -96,11 +101,28 @@ class Gguf(Export):
         if self.quantization in K_QUANTS:
             between = to.with_name(f"{to.stem}-f16.gguf")
             written(merged, between, "f16", split, tell)
-            quantised(between, to, self.quantization, tell)
+            stored = [quantised(between, to, self.quantization, tell)]
             between.unlink()
         else:
             written(merged, to, self.quantization, split, tell)
-        return [*reading.held_against(merged, to, self.quantization, tell), *merged.notes]
+            stored = []
+        return [*reading.held_against(merged, to, self.quantization, tell), *stored, *merged.notes]
+
+
+def taken(weights: dict[str, tuple[int, ...]], kind: str) -> int:
+    """Bytes of weights in a format, name → shape."""
+    return round(sum(prod(shape) * _bits(name, shape, kind) for name, shape in weights.items()) / 8)
+
+
+def _bits(name: str, shape: tuple[int, ...], kind: str) -> float:
+    if len(shape) < 2:
+        return 32
+    if BITS[kind] < 16 and shape[-1] % 32:
+        return 16
+    fits = shape[-1] % BLOCK == 0
+    if is_embedding(name) and (kind in EIGHT_FOR_EMBEDDINGS or kind in K_QUANTS):
+        return 6.6 if fits and kind in K_QUANTS else 8.5
+    return BITS[kind] if fits or kind not in K_QUANTS else _NARROW[kind]
 
 
 def quantiser() -> str:
