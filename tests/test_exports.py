@@ -515,6 +515,8 @@ def test_k_quants_are_made_by_llama_cpp_or_refused(
 @pytest.mark.parametrize(
     ("kind", "quantization", "stored"),
     [
+        ("llama, wide", "q6_k", {"Q6_K"}),
+        ("llama, wide", "q5_k_m", {"Q5_K", "Q6_K"}),
         ("llama, wide", "q4_k_m", {"Q4_K", "Q6_K"}),
         ("llama, wide", "q3_k_m", {"Q3_K", "Q4_K", "Q5_K", "Q6_K"}),
         ("llama", "q6_k", {"Q8_0"}),
