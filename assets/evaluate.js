@@ -25,7 +25,7 @@ function bars(titles, measure, rows) {
 
 function table(titles, { measures, rows }) {
   const node = make("table", "measured"), head = node.createTHead().insertRow(), body = node.createTBody();
-  for (const title of ["Measure", ...titles]) head.append(scoped(title, "col"));
+  for (const title of ["Metric", ...titles]) head.append(scoped(title, "col"));
   for (const measure of measures) {
     const row = body.insertRow(), name = scoped(measure.title, "row");
     name.append(make("span", "muted", `${measure.higher ? "more" : "less"} is better${onRows(measure, rows)}`));

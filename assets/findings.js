@@ -14,6 +14,7 @@ const card = (finding) => {
   buttons.append(act("Show the rows", "show", finding.check));
   if (finding.remedy) buttons.append(act(`${finding.remedy}: preview`, "fix", finding.check));
   const list = make("ul");
+  list.translate = false; // words out of the rows
   finding.examples.forEach((text) => list.append(make("li", "", text)));
   node.append(head, make("p", "muted", finding.about), list, buttons);
   return node;

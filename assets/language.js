@@ -3,7 +3,7 @@
 // whole, with # for a number and {} for a name; what is not in the table stays English, and data and models are left alone.
 (() => {
   const language = (localStorage.getItem("language") ?? navigator.language).split("-")[0]; // Gradio is asked the same
-  const DATA = '[translate="no"], textarea, input, pre, code, svg, blockquote, [role="log"], p.text, td.cell';
+  const DATA = '[translate="no"], textarea, input, pre, code, svg, blockquote, [role="log"], p.text, td.cell, .js-plotly-plot';
   const INLINE = new Set(["A", "B", "BR", "CODE", "EM", "I", "KBD", "STRONG", "SUB", "SUP"]);
   const ATTRIBUTES = ["title", "aria-label", "placeholder"];
   const GAPS = { "#": "(\\d+(?:[.,\u00a0\u202f]\\d+)*)", "{}": "(.+?)" };
@@ -33,11 +33,11 @@
     return undefined;
   }
 
-  // What to write in place of the text within this element, if anything. A word or two in a table may be somebody's.
+  // What to write in place of the text within this element, if anything. A word or two in a cell may be somebody's.
   function instead(text, element) {
     const found = said(text);
     if (found === undefined || found === text || element.closest(DATA)) return undefined;
-    return element.closest("td, li") && text.split(/\s+/).length < 3 ? undefined : found;
+    return element.closest("td") && text.split(/\s+/).length < 3 ? undefined : found;
   }
 
   function speakText(node) {

@@ -60,7 +60,7 @@ class BenchSettings(Settings):
     )
     precision: tuple[Precision, ...] = setting(
         ("bfloat16",),
-        "Precision",
+        "Number format",
         min_length=1,
         help="Of the weights: float32, bfloat16, float16, int8 and nf4 through bitsandbytes, gguf through llama.cpp.",
     )

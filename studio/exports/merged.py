@@ -44,7 +44,7 @@ class Merged(Export):
 
     precision: Literal["bfloat16", "float16", "float32"] = setting(
         "bfloat16",
-        "Precision",
+        "Number format",
         help="Of the weights. Most models are published in bfloat16; float32 takes twice the room and loses nothing; "
         "float16 is for programs and GPUs without bfloat16.",
     )
