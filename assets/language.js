@@ -3,7 +3,7 @@
 // whole, with # for a number and {} for a name; what is not in the table stays English, and data and models are left alone.
 (() => {
   const language = (localStorage.getItem("language") ?? navigator.language).split("-")[0]; // Gradio is asked the same
-  const DATA = '[translate="no"], textarea, input, pre, code, svg, blockquote, [role="log"], p.text, td.cell, .js-plotly-plot';
+  const DATA = '[translate="no"], textarea, input, pre, code, blockquote, [role="log"], p.text, td.cell, .js-plotly-plot';
   const INLINE = new Set(["A", "B", "BR", "CODE", "EM", "I", "KBD", "STRONG", "SUB", "SUP"]);
   const ATTRIBUTES = ["title", "aria-label", "placeholder"];
   const GAPS = { "#": "(\\d+(?:[.,\u00a0\u202f]\\d+)*)", "{}": "(.+?)" };

@@ -199,6 +199,19 @@ def drive_export(page: Page, url: str) -> None:
     take(page, "export")
 
 
+def drive_language(page: Page, url: str) -> None:
+    """The form in German."""
+    page.goto(url)
+    page.locator("body[data-arrived]").wait_for()
+    page.get_by_label("Language").select_option("Deutsch")
+    page.locator("html[lang=de] body[data-arrived]").wait_for()
+    go(page, "Training")
+    page.locator("#train-memory .needs").wait_for()
+    take(page, "language")
+    page.get_by_label("Sprache").select_option("English")
+    page.locator("html[lang=en] body[data-arrived]").wait_for()
+
+
 def drive_workshop(page: Page, _: str) -> None:
     """What the presenter sees of four people who watch a finished run."""
     word = "shown-in-a-picture"
@@ -254,6 +267,7 @@ PARTS = {
     "benchmark": drive_benchmark,
     "learn": drive_learn,
     "export": drive_export,
+    "language": drive_language,
     "workshop": drive_workshop,
 }
 
