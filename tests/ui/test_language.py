@@ -43,7 +43,7 @@ def test_labels_help_texts_and_what_handlers_draw_are_german_and_data_stays_as_i
     page.keyboard.press("Escape")
 
     rows = [{"prompt": SENTENCE, "Answer": "Answer"} for _ in range(3)]
-    add_rows(Workspace(studio.workspace), "Words", rows, mapping=None, by="")
+    add_rows(Workspace(studio.workspace), "<b>Words</b>", rows, mapping=None, by="")
     page.reload()
     page.locator("body[data-arrived]").wait_for()
     page.get_by_role("tab", name="Datensatz", exact=True).click()
@@ -53,6 +53,14 @@ def test_labels_help_texts_and_what_handlers_draw_are_german_and_data_stays_as_i
     expect(page.locator("td.cell").nth(1)).to_have_text("Answer")
     expect(page.locator("thead button").nth(1)).to_have_text("Answer")
     expect(page.get_by_role("button", name="Zeile duplizieren")).to_be_visible()
+
+    # What is filled into a sentence stays text.
+    page.get_by_role("tab", name="Lernen", exact=True).click()
+    page.locator("#learn-source input").click()
+    page.get_by_role("option").filter(has_text="Words").click()
+    steps = page.locator("#learn-steps")
+    expect(steps).to_contain_text("Die 3 Zeilen von „<b>Words</b>“ wurden noch nicht geprüft.")
+    assert steps.locator("b").count() == 0
 
     chooser = page.get_by_label("Sprache")
     expect(chooser).to_have_value("de")
