@@ -15,6 +15,8 @@ from studio.data.tokenised import Tokenised, tokenised
 from studio.data.tokens import IGNORED, Counts, Encoded, batches, check_tokenizer, encode_rendered, nothing_left
 from studio.data.turns import Message
 
+_WHOLE = 1 << 30  # tokens: as good as no limit
+
 Row = dict[str, Any]
 Told = Callable[[int, int], None] | None
 
@@ -89,10 +91,12 @@ def encode_judged(
 def encode_answers(conversations: Sequence[list[Message]], tokenizer: Any, max_length: int) -> list[list[int] | None]:
     """The tokens of each conversation up to and with the end of its last answer, as in `encode_pairs`.
 
-    None: its prompt alone fills `max_length`. Raises jinja2's TemplateError where the template refuses one.
+    Of one that is longer than `max_length` the last ones: its answer is what is asked about. None: nothing stands for
+    the answer, which is empty. Raises jinja2's TemplateError where the template refuses one.
     """
     rendered = [render(each, tokenizer, "last_answer") for each in conversations]
-    return [each and _ended(each).input_ids for each in encode_rendered(rendered, tokenizer, max_length)]
+    whole = encode_rendered(rendered, tokenizer, _WHOLE)
+    return [each and _ended(each).input_ids[-max_length:] for each in whole]
 
 
 @dataclass(frozen=True)

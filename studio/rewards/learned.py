@@ -18,7 +18,7 @@ _ROWS = 8  # scored at once
 
 
 class Learned(Reward):
-    """The number that a reward model's head gives for the answer behind its prompt.
+    """The number that a reward model's head gives for the answer behind its prompt, of a long one behind its end.
 
     Ziegler et al. 2019, arXiv:1909.08593, section 2.1; Ouyang et al. 2022, arXiv:2203.02155, section 3.5.
     """
@@ -72,9 +72,8 @@ class Learned(Reward):
             for ids, each in zip(encode_answers(said, tokenizer, objective.max_length), answers, strict=True):
                 if ids is None:
                     raise RewardError(
-                        f"The prompt '{each.prompt[:60]}' leaves an answer no room: the reward model reads "
-                        f"{objective.max_length:,} tokens.",
-                        remedy="Leave long prompts out, or train a reward model with a higher 'Cut-off length'.",
+                        f"An empty answer to '{each.prompt[:60]}' leaves the reward model nothing to score.",
+                        remedy="Train a reward model with a chat template that marks an answer's end.",
                     )
                 rows.append(ids)
             found = outputs(trained.model, rows, tokenizer.pad_token_id, _ROWS) if rows else ()

@@ -103,7 +103,7 @@ def test_what_is_scored_reads_as_what_was_learnt() -> None:
     assert chosen == row.input_ids[: row.documents[0]]
     assert empty is not None
     assert tokenizer.decode(empty).endswith("assistant\n<|im_end|>")
-    assert encode_answers(said, tokenizer, 8) == [None, None]
+    assert encode_answers(said, tokenizer, 8) == [chosen[-8:], empty[-8:]], "the answer is what is asked about"
 
 
 @pytest.mark.parametrize(

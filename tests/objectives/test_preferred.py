@@ -15,7 +15,7 @@ import torch
 
 from studio.config import RunConfig
 from studio.data.library import divided, open_source
-from studio.errors import ConfigError, DatasetError, RewardError
+from studio.errors import ConfigError, DatasetError
 from studio.evaluation.preferences import judged
 from studio.events import EvalDone, Failed, PreferencesScored, StepDone
 from studio.job import Job
@@ -231,8 +231,11 @@ def test_a_reward_model_says_how_good_it_is_and_scores_answers(make: Any, worksp
         disliked, abs=1e-5
     )
     assert score([]) == []
-    with pytest.raises(RewardError, match="leaves an answer no room"):
-        score([Answered("x" * 100, "a")])
+    long = "x" * 100  # longer than the reward model reads: of the prompt its end counts, of the answer all
+    assert score([Answered(long, "aaaa"), Answered(long, "zzzz")]) == pytest.approx(
+        score([Answered("y" + long, "aaaa"), Answered("y" + long, "zzzz")]), abs=1e-5
+    )
+    assert score([Answered(long, "aaaa")])[0] > score([Answered(long, "zzzz")])[0]
 
 
 def test_a_reward_model_reads_the_weights_that_the_policy_has_in_memory(make: Any, workspace: Workspace) -> None:
