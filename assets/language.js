@@ -5,7 +5,7 @@
   const language = (localStorage.getItem("language") ?? navigator.language).split("-")[0]; // Gradio is asked the same
   const DATA = '[translate="no"], textarea, input, pre, code, blockquote, [role="log"], p.text, td.cell, .js-plotly-plot';
   const INLINE = new Set(["A", "B", "BR", "CODE", "EM", "I", "KBD", "STRONG", "SUB", "SUP"]);
-  const ATTRIBUTES = ["title", "aria-label", "placeholder"];
+  const ATTRIBUTES = ["title", "aria-label", "placeholder", "data-title"]; // the last one stands in front of a cell
   const GAPS = { "#": "(\\d+(?:[.,\u00a0\u202f]\\d+)*)", "{}": "(.+?)" };
   const LONGEST = 600; // letters of what is told with gaps
   let table = {};
@@ -33,16 +33,19 @@
     return undefined;
   }
 
-  // What to write in place of the text within this element, if anything. A word or two in a cell may be somebody's.
+  // What to write in place of the text within this element, if anything.
   function instead(text, element) {
     const found = said(text);
-    if (found === undefined || found === text || element.closest(DATA)) return undefined;
-    return element.closest("td") && text.split(/\s+/).length < 3 ? undefined : found;
+    return found === undefined || found === text || element.closest(DATA) ? undefined : found;
   }
+
+  // A word or two in a cell.
+  const somebodys = (text, element) => text.split(/\s+/).length < 3 && element.closest("td") && !element.closest(".chip");
 
   function speakText(node) {
     const text = node.data.trim();
-    const found = text && node.parentElement && instead(text, node.parentElement);
+    const box = node.parentElement;
+    const found = text && box && !somebodys(text, box) && instead(text, box);
     if (found) node.data = node.data.replace(text, () => found);
   }
 
