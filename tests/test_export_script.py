@@ -479,20 +479,25 @@ def learning(model: Any) -> list[Any]:
 
 
 @pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing. is deprecated:FutureWarning")
-@pytest.mark.parametrize("name", WRITTEN)
-def test_every_method_that_is_pefts_own_begins_as_in_the_studio(name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "writes"),
+    [(name, writes) for name in WRITTEN for writes in (True, False) if writes or not methods()[name].writes_only],
+)
+def test_every_method_that_is_pefts_own_begins_as_in_the_studio(name: str, writes: bool) -> None:
     import peft
     from transformers import set_seed
 
     from studio.models.tiny import tiny_model, tiny_shapes
 
-    method = methods()[name]()
-    config: Any = SimpleNamespace(method=method)
+    method, whole = methods()[name](), Structure(tiny_shapes())
+    config: Any = SimpleNamespace(method=method, objective=SimpleNamespace(writes=writes))
+    attached = _recipe._attached(config, whole if writes else whole.body(), 10)
     space = {**vars(peft), "set_seed": set_seed, "SEED": 3}
-    exec(_recipe._method(config, method.peft_config_for(Structure(tiny_shapes()), 10)), space)
-    mine = learning(space["attach"](tiny_model()))
+    exec(_recipe._method(config, attached), space)
+    one, other = (tiny_model() if writes else tiny_model().model for _ in range(2))
+    mine = learning(space["attach"](one))
     set_seed(3)
-    there = learning(method.attach(tiny_model(), 10))
+    there = learning(method.attach(other, 10))
     assert len(mine) == len(there) > 0
     assert all(one.equal(other) for one, other in zip(mine, there, strict=True))
 

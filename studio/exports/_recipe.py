@@ -8,6 +8,7 @@ objective's own.
 from __future__ import annotations
 
 import math
+import textwrap
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from studio.exports._values import Named, about, assigned, call, comment, dtype,
 from studio.exports._written import Program, program_of
 from studio.made import installed
 from studio.models.catalog import BUNDLED, Located, structure_of
+from studio.models.structure import Structure
 from studio.settings import facts
 from studio.training.schedules import part
 from studio.training.settings import TrainingSettings
@@ -176,9 +178,7 @@ def _parts(source: Source, program: Program, located: Located) -> Iterator[Part]
     structure = structure_of(config.model, source.workspace.models, writes=objective.writes)
     if structure is None:
         raise RunError("The files of the run's model are gone.", remedy="Fetch the model again.")
-    attached = config.method.peft_config_for(structure, state.total_steps)
-    if attached is not None and not objective.writes:
-        attached.task_type = "FEATURE_EXTRACTION"  # as `studio.methods.task_type` has it for a body alone
+    attached = _attached(config, structure, state.total_steps)
     quantised = config.method.quantization(model.dtype)
 
     yield Part("What is needed", texts.NEEDED, _imports(program, attached, quantised, training))
@@ -196,6 +196,14 @@ def _parts(source: Source, program: Program, located: Located) -> Iterator[Part]
     yield Part("The optimizer", texts.OPTIMIZER, _optimizer(training, program))
     yield Part("Training", texts.TRAINING, _training(training, program))
     yield Part("The same as in the studio?", texts.COMPARED, texts.COMPARISON)
+
+
+def _attached(config: RunConfig, structure: Structure, steps: int) -> Any | None:
+    """What `get_peft_model` takes; None where all weights learn."""
+    attached = config.method.peft_config_for(structure, steps)
+    if attached is not None and not config.objective.writes:
+        attached.task_type = "FEATURE_EXTRACTION"  # as `studio.methods.task_type` has it for a body alone
+    return attached
 
 
 def _imports(program: Program, attached: Any, quantised: Any, training: TrainingSettings) -> str:
@@ -262,7 +270,7 @@ def _model(source: Source, program: Program, quantised: Any) -> str:
     more, after = "", program.settled()
     if quantised is not None:
         said = {key: value for key, value in quantised.to_diff_dict().items() if key.startswith(("bnb_", "load_in_"))}
-        more = f"    quantization_config={call('BitsAndBytesConfig', said, {})},\n"
+        more = textwrap.indent(f"quantization_config={call('BitsAndBytesConfig', said, {})},\n", "    ")
         after += texts.NEVER_PACK
     if source.config.training.gradient_checkpointing:
         after += texts.CHECKPOINTS
