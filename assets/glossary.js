@@ -38,17 +38,20 @@ const entry = (each, words) => {
 };
 
 // Names that begin so first, then names that hold it, then what is said.
-const score = (each, asked) => {
-  const name = each.name.toLowerCase();
+const score = (each, asked) => Math.min(...[each.name, each.english].map((given) => {
+  const name = given.toLowerCase();
   return name === asked ? 0 : name.startsWith(asked) ? 1 : name.includes(asked) ? 2 : 3;
-};
+}));
 
 function list(box, count) {
   const { terms = [], settings = [] } = props.value || {};
-  const all = [...(which === "settings" ? [] : terms), ...(which === "terms" ? [] : settings)];
+  const { translated } = window;
+  const all = [...(which === "settings" ? [] : terms), ...(which === "terms" ? [] : settings)].map((each) => (
+    { ...each, name: translated(each.name), text: translated(each.text), english: each.name, also: each.text }
+  ));
   const asked = query.trim().toLowerCase(), words = asked.split(/\s+/).filter(Boolean);
   const found = all.filter((each) => {
-    const text = `${each.name} ${each.text} ${each.source} ${each.where}`.toLowerCase();
+    const text = `${each.name} ${each.text} ${each.english} ${each.also} ${each.source} ${each.where}`.toLowerCase();
     return words.every((word) => text.includes(word));
   });
   if (asked) found.sort((a, b) => score(a, asked) - score(b, asked));

@@ -3,7 +3,8 @@
 // whole, with # for a number and {} for a name; what is not in the table stays English, and data and models are left alone.
 (() => {
   const language = (localStorage.getItem("language") ?? navigator.language).split("-")[0]; // Gradio is asked the same
-  const DATA = '[translate="no"], textarea, input, pre, code, blockquote, [role="log"], p.text, td.cell, .js-plotly-plot';
+  const DATA = '[translate="no"], [role="log"], p.text, td.cell, .js-plotly-plot';
+  const TYPED = "textarea, pre, code, blockquote"; // what stands in them; their titles are ours
   const INLINE = new Set(["A", "B", "BR", "CODE", "EM", "I", "KBD", "STRONG", "SUB", "SUP"]);
   const ATTRIBUTES = ["title", "aria-label", "placeholder", "data-title"]; // the last one stands in front of a cell
   const GAPS = { "#": "(\\d+(?:[.,\u00a0\u202f]\\d+)*)", "{}": "(.+?)" };
@@ -33,14 +34,17 @@
     return undefined;
   }
 
+  window.translated = (text) => said(text) ?? text; // for a script that looks into its texts
+
   // What to write in place of the text within this element, if anything.
   function instead(text, element) {
     const found = said(text);
     return found === undefined || found === text || element.closest(DATA) ? undefined : found;
   }
 
-  // A word or two in a cell.
-  const somebodys = (text, element) => text.split(/\s+/).length < 3 && element.closest("td") && !element.closest(".chip");
+  // What was written or copied, and a word or two in a cell.
+  const somebodys = (text, element) =>
+    element.closest(TYPED) || (text.split(/\s+/).length < 3 && element.closest("td") && !element.closest(".chip"));
 
   function speakText(node) {
     const text = node.data.trim();
@@ -55,7 +59,7 @@
       if (found) element.setAttribute(name, found);
     }
     // A sentence with a word in bold is one text, markup and all.
-    if (element.firstElementChild && !INLINE.has(element.tagName) && [...element.children].every((each) => INLINE.has(each.tagName))) {
+    if (element.firstElementChild && !INLINE.has(element.tagName) && !element.closest(TYPED) && [...element.children].every((each) => INLINE.has(each.tagName))) {
       const found = instead(element.innerHTML.trim(), element);
       if (found) element.innerHTML = found; // out of the table, so it is ours
     }

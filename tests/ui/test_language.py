@@ -62,6 +62,11 @@ def test_labels_help_texts_and_what_handlers_draw_are_german_and_data_stays_as_i
     expect(steps).to_contain_text("Die 3 Zeilen von „<b>Words</b>“ wurden noch nicht geprüft.")
     assert steps.locator("b").count() == 0
 
+    page.locator("#learn-parts").get_by_role("tab", name="Glossar").click()
+    for words in ("Lernrate", "learning rate"):
+        page.get_by_role("searchbox", name="Begriffe und Einstellungen").fill(words)
+        expect(page.locator("#learn-glossary h3").first).to_have_text("Lernrate")
+
     chooser = page.get_by_label("Sprache")
     expect(chooser).to_have_value("de")
     chooser.select_option("English")
