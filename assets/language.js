@@ -2,7 +2,9 @@
 // table (English → theirs) is held against what handlers and scripts put on the page, as it appears. A text counts as a
 // whole, with # for a number and {} for a name; what is not in the table stays English, and data and models are left alone.
 (() => {
-  const language = (localStorage.getItem("language") ?? navigator.language).split("-")[0]; // Gradio is asked the same
+  const CHOSEN = "finetune-studio-language"; // in localStorage, where tabs/_swifter.py has Gradio look, too
+  const store = (() => { try { return localStorage; } catch { return undefined; } })(); // forbidden in some frames
+  const language = (store?.getItem(CHOSEN) ?? navigator.language).split("-")[0];
   const DATA = '[translate="no"], [role="log"], p.text, td.cell, .js-plotly-plot';
   const TYPED = "textarea, pre, code, blockquote"; // what stands in them; their titles are ours
   const INLINE = new Set(["A", "B", "BR", "CODE", "EM", "I", "KBD", "STRONG", "SUB", "SUP"]);
@@ -81,7 +83,7 @@
     for (const code of ["en", ...Object.keys(window.gradio_config.i18n_translations)])
       select.add(new Option(new Intl.DisplayNames([code], { type: "language" }).of(code), code, false, code === document.documentElement.lang));
     select.addEventListener("change", () => {
-      localStorage.setItem("language", select.value);
+      store.setItem(CHOSEN, select.value);
       location.reload();
     });
     header.append(select);
@@ -103,7 +105,9 @@
   new MutationObserver(() => root.lang === spoken || (root.lang = spoken)).observe(root, { attributeFilter: ["lang"] }); // Gradio names the browser's
   const wait = new MutationObserver(() => {
     const header = document.querySelector("header.studio");
-    if (header) wait.disconnect(), offer(header);
+    if (!header) return;
+    wait.disconnect();
+    if (store) offer(header);
   });
   wait.observe(document.body, { subtree: true, childList: true });
   if (spoken === "en") return;

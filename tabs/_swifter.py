@@ -50,7 +50,10 @@ CHANGES = {  # script → what it holds, what is put there
     },
     # A language that was chosen on the page counts before the browser's (assets/language.js).
     "runtime-*.js": {
-        "null:window.navigator.language||": "null:localStorage.getItem('language')||window.navigator.language||"
+        "null:window.navigator.language||": (
+            "null:(()=>{try{return localStorage.getItem('finetune-studio-language')}catch{}})()"
+            "||window.navigator.language||"
+        )
     },
     "Blocks-*.js": {
         # Where there is nothing to set, no state need be known.
