@@ -35,7 +35,7 @@ def build(page: Page, tab: gr.Tab) -> None:
             label=FILES,
             file_count="multiple",
             file_types=[".zip", ".json", ".safetensors"],
-            height=140,
+            height=190,
             elem_id="import-files",
         )
         with gr.Row():
