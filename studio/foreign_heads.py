@@ -11,9 +11,8 @@ from typing import Any
 
 from studio.data.labels import HEADS, Head
 from studio.errors import ModelError
-from studio.proof import ADAPTER_WEIGHTS, LONGEST_CONFIG, read_json, shown
+from studio.proof import ADAPTER_WEIGHTS, LONGEST_CONFIG, MODEL_CONFIG, read_json, shown
 
-MODEL_CONFIG = "config.json"  # the classifier's own: what its labels are called
 COLUMN = "label"  # that the head is said to predict: what it was called is not known
 
 _INSIDE = "base_model.model."  # what peft writes before the name of each weight
@@ -39,29 +38,38 @@ def part(folder: Path, config: dict[str, Any]) -> list[str]:
     body, others = _body(weights)
     weight, bias = (head.pop(f"{_INSIDE}{_HEAD}.{part}", None) for part in ("weight", "bias"))
     if weight is None or weight.dim() != 2 or not len(weight) or head or others:
-        raise _another_head([*head, *others])
+        raise _another_head([*([f"{_INSIDE}{_HEAD}.weight"] if weight is not None else []), *head, *others])
     about, notes = _labels(folder, len(weight))
     bias = torch.zeros(len(weight)) if bias is None else bias
     layer = {"0.weight": weight.float().contiguous(), "0.bias": bias.float()}
     save_file(layer, folder / "heads.safetensors", metadata={"format": "pt"})
     (folder / HEADS).write_text(json.dumps({"heads": [asdict(about)]}, indent=2, ensure_ascii=False), encoding="utf-8")
-    kept = {_INSIDE + name.removeprefix(f"{_INSIDE}{body}."): each for name, each in weights.items()}
+    inner, kept = f"{_INSIDE}{body}.", {}
+    for name, each in weights.items():
+        kept[_INSIDE + name.removeprefix(inner) if name.startswith(inner) else name] = each
     save_file(kept, folder / ADAPTER_WEIGHTS, metadata={"format": "pt"})
     _rename(config, f"{body}.")
     return notes
 
 
 def _body(weights: Iterable[str]) -> tuple[str, list[str]]:
-    """What the classifier calls its body, in which most weights are, and the names of those that are not."""
+    """What the classifier calls its body, in which most weights are, and the names of those in another part of it.
+
+    What all layers share, as VeRA's random matrices, stands beside the model.
+    """
     inside = Counter(name.removeprefix(_INSIDE).partition(".")[0] for name in weights if name.startswith(_INSIDE))
     body = max(inside, key=lambda each: inside[each], default="")
-    return body, [name for name in weights if not name.startswith(f"{_INSIDE}{body}.")]
+    others = [name for name in weights if name.startswith(_INSIDE) and not name.startswith(f"{_INSIDE}{body}.")]
+    return body, others
 
 
 def _rename(config: dict[str, Any], before: str) -> None:
     """Layers as the body names them; whoever loads it puts the head on top."""
     config["task_type"] = "FEATURE_EXTRACTION"
-    config["modules_to_save"] = [each for each in config.get("modules_to_save") or [] if each not in _HEADS] or None
+    saved = config.get("modules_to_save") or []
+    if not isinstance(saved, list) or not all(isinstance(each, str) for each in saved):
+        raise ModelError("The adapter's modules_to_save are no names.", remedy="Bring it as it was saved.")
+    config["modules_to_save"] = [each for each in saved if each not in _HEADS] or None
     for name in _NAMES:
         if isinstance(config.get(name), list):
             config[name] = [str(each).removeprefix(before) for each in config[name]]
@@ -77,12 +85,18 @@ def _labels(folder: Path, width: int) -> tuple[Head, list[str]]:
     several = about.get("problem_type") == "multi_label_classification"
     if width == 1 and not several:
         return Head(COLUMN, "number"), ["It has one output, which is taken for a number."]
+    if about.get("problem_type") == "regression":
+        raise ModelError(
+            f"The adapter predicts {width:,} numbers at once, which no objective here learns.",
+            remedy="Bring one that names labels, or predicts one number.",
+        )
     named = about.get("id2label")
-    labels = tuple(named.get(str(place)) for place in range(width)) if isinstance(named, dict) else ()
+    each_named = isinstance(named, dict) and len(named) == width
+    labels = [named.get(str(place)) for place in range(width)] if each_named else []
     known = [
         each for each in labels if isinstance(each, str) and 0 < len(each) <= _LONGEST_LABEL and each.isprintable()
     ]
-    if not isinstance(named, dict) or len(named) != width or len(set(known)) != width:
+    if len(set(known)) != width:
         raise ModelError(
             f"The adapter names {width:,} labels, and nothing says what they are called.",
             remedy=f"Bring the classifier's {MODEL_CONFIG}, whose id2label names each of them, beside the adapter.",

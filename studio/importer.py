@@ -24,15 +24,15 @@ from studio.child import Child, Progress, Reply, serve, teller
 from studio.config import RunConfig
 from studio.data.labels import Head, saved_heads
 from studio.errors import ModelError, StudioError
-from studio.intake import Brought, Tell, gather
+from studio.intake import ADAPTER, Brought, Tell, gather
 from studio.models.catalog import BUNDLED, IMPORTED, check_name, is_here
 from studio.models.hub import Hub, HuggingFaceHub
 from studio.models.machine import free_memory
 from studio.models.purpose import check_purpose
-from studio.proof import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LONGEST_CONFIG, read_json, safetensors_shapes
+from studio.proof import ADAPTER_CONFIG, ADAPTER_WEIGHTS, LONGEST_CONFIG, MODEL_CONFIG, read_json, safetensors_shapes
 from studio.workspace import RunFolder, Workspace, slug
 
-_FETCHED = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "adapter_model.bin", foreign_heads.MODEL_CONFIG)  # of the Hub
+_FETCHED = (*ADAPTER, "adapter_model.bin")  # of the Hub; pickled weights are refused with the reason
 _ROOM = 1.3  # times its weights' size that a model needs in memory to be tried
 _LONGEST_TITLE = 100
 
@@ -179,7 +179,7 @@ def _keep_adapter(workspace: Workspace, apart: Path, brought: Brought, title: st
     adapter = foreign.read(read_json(brought.folder / ADAPTER_CONFIG, LONGEST_CONFIG), brought.weights)
     if adapter.classifies:
         adapter.notes.extend(foreign_heads.part(brought.folder, adapter.config))
-    (brought.folder / foreign_heads.MODEL_CONFIG).unlink(missing_ok=True)
+    (brought.folder / MODEL_CONFIG).unlink(missing_ok=True)
     (brought.folder / ADAPTER_CONFIG).write_text(json.dumps(adapter.config, indent=2), encoding="utf-8")
     heads = _heads(brought.folder)
     writes = not heads

@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Literal
 
 from studio.errors import ModelError
-from studio.proof import ADAPTER_CONFIG, ADAPTER_WEIGHTS, PLAIN, Shapes, pickled, prove, shown
+from studio.proof import ADAPTER_CONFIG, ADAPTER_WEIGHTS, MODEL_CONFIG, PLAIN, Shapes, pickled, prove, shown
 
 Tell = Callable[[str, float, float], None]  # (what is being done, done, total); raises to cancel
 
@@ -34,7 +34,7 @@ SPARE = 200_000_000  # bytes that stay free on the disk
 _CHUNK = 1_000_000
 
 _MODEL = (".safetensors", ".json", ".txt", ".jinja", "tokenizer.model")
-_ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "heads.json", "heads.safetensors", "vocabulary.json", "config.json")
+ADAPTER = (ADAPTER_CONFIG, ADAPTER_WEIGHTS, "heads.json", "heads.safetensors", "vocabulary.json", MODEL_CONFIG)
 _PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle")
 
 Kind = Literal["adapter", "model"]
@@ -230,7 +230,7 @@ def _chosen(kind: Kind, inside: str, pieces: Iterable[_Piece]) -> tuple[list[_Pi
     left_out: list[str] = []
     for piece in pieces:
         name = piece.name.removeprefix(inside) if piece.name.startswith(inside) else ""
-        fits = name in _ADAPTER if kind == "adapter" else name.endswith(_MODEL) and not name.startswith("consolidated")
+        fits = name in ADAPTER if kind == "adapter" else name.endswith(_MODEL) and not name.startswith("consolidated")
         if fits and PLAIN.fullmatch(name):
             wanted[name] = piece
         else:

@@ -13,11 +13,13 @@ from studio.errors import ModelError
 Shapes = dict[str, tuple[int, ...]]  # weight name → shape
 
 ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+MODEL_CONFIG = "config.json"  # beside an adapter: of the model it was trained on, read for a classifier's labels alone
 LONGEST_HEADER = 25_000_000  # bytes; the largest known, of models with thousands of experts, take a quarter of it
 LONGEST_JSON = 100_000_000  # bytes; a tokenizer of a quarter of a million tokens takes a third of it
 LONGEST_CONFIG = 5_000_000
 PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,199}")  # a file's name that leads nowhere
 
+_DEEPEST = 100  # lists and objects within one another
 _CODE_KEYS = ("auto_map", "custom_pipelines", "trust_remote_code", "custom_generate")
 _KERNEL_KEYS = ("attn_implementation", "_attn_implementation", "experts_implementation", "_experts_implementation")
 _BITS = {
@@ -29,6 +31,8 @@ _BITS = {
 def prove(folder: Path, *, adapter: bool) -> Shapes:
     """The shapes of all weights but those of an adapter's heads. Raises ModelError where a file is not what it says."""
     for path in sorted(folder.glob("*.json")):
+        if adapter and path.name == MODEL_CONFIG:
+            continue
         small = path.name.endswith("config.json")
         values = read_json(path, LONGEST_CONFIG if small else LONGEST_JSON)
         if small:
@@ -38,6 +42,8 @@ def prove(folder: Path, *, adapter: bool) -> Shapes:
     found: Shapes = {}
     for path in sorted(folder.glob("*.safetensors")):
         shapes = safetensors_shapes(path)
+        if adapter and any(0 in shape for shape in shapes.values()):  # whose other sides could be of any size
+            raise ModelError(f"{path.name} holds weights of no size.", remedy="Bring it as it was saved.")
         if not adapter or path.name == ADAPTER_WEIGHTS:
             found |= shapes
     return found
@@ -58,6 +64,8 @@ def read_json(path: Path, longest: int) -> dict[str, Any]:
 
 def _check_no_code(values: Any, name: str, depth: int = 0) -> None:
     """Refuse a config that names code: of its own, or a kernel that would be fetched."""
+    if depth > _DEEPEST:
+        raise ModelError(f"{name} is damaged: it holds lists within lists.", remedy="Bring it as it was published.")
     if isinstance(values, list):
         for each in values:
             _check_no_code(each, name, depth + 1)
@@ -89,10 +97,11 @@ def safetensors_shapes(path: Path) -> Shapes:
     size = path.stat().st_size
     with path.open("rb") as file:
         first = file.read(9)
-        if first.startswith(b"PK\x03\x04") or (first[:1] == b"\x80" and first[1:2] in b"\x02\x03\x04\x05"):
-            raise pickled(path.name)
         length = int.from_bytes(first[:8], "little")
         if len(first) < 9 or first[8:] != b"{" or length > size - 8:
+            # Only then: a header of 640 bytes begins as a pickle does.
+            if first.startswith(b"PK\x03\x04") or (first[:1] == b"\x80" and first[1:2] in b"\x02\x03\x04\x05"):
+                raise pickled(path.name)
             raise ModelError(f"{path.name} is no safetensors file, or not whole.", remedy="Bring it again.")
         if length > LONGEST_HEADER:
             raise ModelError(f"The header of {path.name} is far too long.", remedy="Bring it as it was published.")

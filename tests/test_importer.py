@@ -47,6 +47,7 @@ from studio.models.catalog import imported, locate
 from studio.models.heads import Headed, outputs, predict
 from studio.models.starter import STARTER
 from studio.models.tiny import tiny_model, tiny_tokenizer
+from studio.proof import safetensors_shapes
 from studio.store import Store
 from studio.trained import load_trained, onto
 from studio.workspace import Workspace
@@ -229,6 +230,8 @@ def test_our_own_adapters_come_back(workspace: Workspace, tmp_path: Path) -> Non
     config = Store(workspace).state(report.key).config["objective"]
     assert (config["name"], config["label_column"], config["kind"]) == ("classify", "mood", "classes")
     load_trained(workspace.run(report.key), workspace)
+    fetched = bring(workspace, [], quiet, name="somebody/headed", base="tiny", hub=FakeHub(tmp_path / "headed"))
+    assert Store(workspace).state(fetched.key).config["objective"]["name"] == "classify"
 
 
 # -- adapters of classifiers ---------------------------------------------------------------------------
@@ -292,8 +295,9 @@ def said_here(workspace: Workspace, report: Report) -> tuple[Any, torch.Tensor]:
         peft.LoraConfig(r=4, target_modules="all-linear", rank_pattern={"model.layers.0.self_attn.q_proj": 2}),
         peft.LoraConfig(r=4, target_modules=["model.layers.1.mlp.down_proj", "q_proj"], use_dora=True),
         peft.IA3Config(target_modules=["k_proj", "down_proj"], feedforward_modules=["down_proj"]),
+        peft.VeraConfig(r=16, target_modules=["q_proj"]),
     ],
-    ids=["lora", "dora", "ia3"],
+    ids=["lora", "dora", "ia3", "vera"],
 )
 def test_a_classifier_of_peft_is_one_here(config: Any, workspace: Workspace, tmp_path: Path) -> None:
     tuned = classifier(tmp_path / "moods", small_llama(3), config, MOODS)
@@ -356,11 +360,44 @@ def test_labels_without_names_are_refused(about: Any, workspace: Workspace, tmp_
     assert nothing_stays(workspace)
 
 
+def test_several_numbers_at_once_are_no_labels(workspace: Workspace, tmp_path: Path) -> None:
+    about = {"id2label": {str(place): f"LABEL_{place}" for place in range(3)}, "problem_type": "regression"}
+    classifier(tmp_path / "stars", small_llama(3), peft.LoraConfig(r=4, target_modules=LAYERS), about)
+    with pytest.raises(ModelError, match="predicts 3 numbers at once"):
+        bring(workspace, [tmp_path / "stars"], quiet, base="tiny")
+
+
+def test_a_head_as_large_as_its_labels_say_is_not_made_before_it_is_there(
+    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label takes some bytes of a file; a row of the head takes thousands in memory."""
+    classifier(tmp_path / "moods", small_llama(3), peft.LoraConfig(r=4, target_modules=LAYERS), MOODS)
+    path = tmp_path / "moods" / "adapter_model.safetensors"
+    weights = load_file(path)
+    (name,) = (name for name in weights if name.endswith("score.weight"))
+    save_file({**weights, name: torch.zeros(3, 1)}, path, metadata={"format": "pt"})
+    monkeypatch.setattr(Headed, "__init__", lambda *_: pytest.fail("it was made"))
+    with pytest.raises(ModelError, match="damaged, or belong to another base"):
+        bring(workspace, [tmp_path / "moods"], quiet, base="tiny")
+
+
+def test_what_the_base_says_of_itself_beside_an_adapter_is_not_asked(adapter: Path, workspace: Workspace) -> None:
+    (adapter / "config.json").write_text(json.dumps({"auto_map": {"AutoModel": "x.Y"}}), encoding="utf-8")
+    report = bring(workspace, [adapter], quiet)
+    assert not (workspace.run(report.key).adapter / "config.json").exists()
+
+
 def test_other_heads_are_refused(workspace: Workspace, tmp_path: Path) -> None:
     bert = BertForSequenceClassification(SMALL_BERT)
     classifier(tmp_path / "bert", bert, peft.LoraConfig(r=4, target_modules=["query"]), MOODS)
     with pytest.raises(ModelError, match=r"not one linear layer over the last token \(.*classifier"):
         bring(workspace, [tmp_path / "bert"], quiet, base="tiny")
+    classifier(tmp_path / "moods", small_llama(3), peft.LoraConfig(r=4, target_modules=LAYERS), MOODS)
+    path = tmp_path / "moods" / "adapter_config.json"
+    about = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**about, "modules_to_save": "score"}), encoding="utf-8")
+    with pytest.raises(ModelError, match="modules_to_save are no names"):
+        bring(workspace, [tmp_path / "moods"], quiet, base="tiny")
     classifier(tmp_path / "prompt", small_llama(3), peft.PromptTuningConfig(num_virtual_tokens=3), MOODS)
     with pytest.raises(ModelError, match="learnt prompt in front of a classifier"):
         bring(workspace, [tmp_path / "prompt"], quiet, base="tiny")
@@ -539,6 +576,7 @@ WEIGHTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "weights beyond the file": (lambda: header(a={**TENSOR, "shape": [9], "data_offsets": [0, 36]}), "damaged"),
     "more than its weights": (lambda: header(a=TENSOR) + bytes(400), "damaged"),
     "another size than it says": (lambda: header(a={**TENSOR, "shape": [2**40]}) + bytes(4), "damaged"),
+    "weights of no size": (lambda: header(a={**TENSOR, "shape": [2**40, 0], "data_offsets": [0, 0]}), "no size"),
     "sizes below nothing": (lambda: header(a={**TENSOR, "shape": [-1]}) + bytes(4), "damaged"),
 }
 
@@ -566,6 +604,9 @@ def test_pickled_weights_are_refused_by_their_names(name: str, adapter: Path, wo
     assert nothing_stays(workspace)
 
 
+DEEP: list[Any] = []
+for _ in range(200):
+    DEEP = [DEEP]
 CONFIGS: dict[str, tuple[Any, str]] = {
     "no JSON": ("{", "damaged"),
     "a list": ([], "damaged"),
@@ -573,6 +614,7 @@ CONFIGS: dict[str, tuple[Any, str]] = {
     "a kind of tomorrow": ({"peft_type": "QUANTUM"}, "not known here"),
     "one that loads others": ({"peft_type": "XLORA", "adapters": {"1": "someone/x"}}, "not known here"),
     "another task": ({"task_type": "TOKEN_CLS"}, "another task"),
+    "lists within lists": ({"layers_pattern": DEEP}, "lists within lists"),
     "a head that is missing": ({"task_type": "SEQ_CLS"}, "whose head is not one linear layer"),
     "modules to import": ({"megatron_config": {"x": 1}, "megatron_core": "os"}, "'megatron_config'"),
     "a pickle to load": ({"corda_config": {"cache_file": "/tmp/x.pt"}}, "'corda_config'"),
@@ -783,6 +825,19 @@ def test_an_adapter_of_the_hub_is_brought_by_its_name(adapter: Path, workspace: 
     (adapter / "adapter_config.json").unlink()
     with pytest.raises(ModelError, match="holds no adapter"):
         bring(workspace, [], quiet, name="somebody/an-adapter", hub=FakeHub(adapter))
+
+
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408])
+def test_a_header_whose_length_begins_as_a_pickle_is_none(length: int, tmp_path: Path) -> None:
+    path = tmp_path / "adapter_model.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"x": ""})
+    short = int.from_bytes(path.read_bytes()[:8], "little")
+    for more in range(length - short - 8, length - short + 1):
+        save_file({"a": torch.zeros(1)}, path, metadata={"x": "x" * more})
+        if int.from_bytes(path.read_bytes()[:8], "little") == length:
+            break
+    assert path.read_bytes()[:1] == b"\x80"
+    assert safetensors_shapes(path) == {"a": (1,)}
 
 
 def test_gathering_reads_in_pieces(adapter: Path, tmp_path: Path) -> None:

@@ -91,12 +91,18 @@ def encode_judged(
 def encode_answers(conversations: Sequence[list[Message]], tokenizer: Any, max_length: int) -> list[list[int] | None]:
     """The tokens of each conversation up to and with the end of its last answer, as in `encode_pairs`.
 
-    Of one that is longer than `max_length` the last ones: its answer is what is asked about. None: nothing stands for
-    the answer, which is empty. Raises jinja2's TemplateError where the template refuses one.
+    Of one that is longer than `max_length` the prompt's beginning is left out first, for its answer is what is asked
+    about; then the answer's end. None: nothing stands for the answer, which is empty. Raises jinja2's TemplateError
+    where the template refuses one.
     """
     rendered = [render(each, tokenizer, "last_answer") for each in conversations]
-    whole = encode_rendered(rendered, tokenizer, _WHOLE)
-    return [each and _ended(each).input_ids[-max_length:] for each in whole]
+    found = [each and _ended(each) for each in encode_rendered(rendered, tokenizer, _WHOLE)]
+    return [each and each.input_ids[_too_many(each, max_length) :][:max_length] for each in found]
+
+
+def _too_many(row: Encoded, max_length: int) -> int:
+    """How many of the prompt's tokens have no place."""
+    return min(max(0, len(row.input_ids) - max_length), _answer_at(row))
 
 
 @dataclass(frozen=True)

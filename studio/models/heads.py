@@ -88,8 +88,13 @@ def with_saved_heads(backbone: Any, folder: Path) -> Headed:
     from safetensors.torch import load_file
 
     try:
-        model = Headed(backbone, saved_heads(folder))
-        model.heads.load_state_dict(load_file(folder / WEIGHTS))
+        specs, weights = saved_heads(folder), load_file(folder / WEIGHTS)
+        wide = backbone.config.get_text_config().hidden_size
+        for place, head in enumerate(specs):  # before they take memory
+            if weights[f"{place}.weight"].shape != (head.width, wide):
+                raise ValueError(place)
+        model = Headed(backbone, specs)
+        model.heads.load_state_dict(weights)
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise ModelError(
             "The heads beside the adapter are damaged, or belong to another base model.", remedy="Train it again."

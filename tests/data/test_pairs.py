@@ -104,6 +104,11 @@ def test_what_is_scored_reads_as_what_was_learnt() -> None:
     assert empty is not None
     assert tokenizer.decode(empty).endswith("assistant\n<|im_end|>")
     assert encode_answers(said, tokenizer, 8) == [chosen[-8:], empty[-8:]], "the answer is what is asked about"
+    long = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes" * 10}]
+    (whole,), (cut,) = (encode_answers([long], tokenizer, length) for length in (200, 12))
+    assert whole is not None
+    answer = tokenizer("yes" * 10)["input_ids"]
+    assert cut == answer[:12], "as in training an answer that is too long loses its end"
 
 
 @pytest.mark.parametrize(
