@@ -4,14 +4,16 @@ function answersAt(prompts, answers, before) {
     const row = make("div", "asked");
     const answer = answers[at] ?? "";
     row.append(said("Prompt", [prompt]), said("Right answer", [reference]),
-      said("Answer", answer ? marked(before?.[at], answer) : ["(nothing)"]));
+      said("Answer", answer ? marked(before?.[at], answer) : [window.translated("(nothing)")]));
     return row;
   });
 }
 
 function said(title, parts) {
-  const part = make("div");
-  part.append(make("span", "label", title), ...parts);
+  const part = make("div"), text = make("span");
+  text.translate = false; // of data and models
+  text.append(...parts);
+  part.append(make("span", "label", title), text);
   return part;
 }
 

@@ -10,7 +10,7 @@ const released = () => { pressed = false; drawRest(); };
 for (const end of ["pointerup", "pointercancel"]) window.addEventListener(end, () => setTimeout(released, 50)); // first the click it is part of
 
 const FORMS = {
-  trainable: (value) => (value < 1e6 ? value.toLocaleString() : `${round(value / 1e6, 4)} M`),
+  trainable: (value) => (value < 1e6 ? value.toLocaleString("en") : `${round(value / 1e6, 4)} M`),
   memory: (value) => round(value, 3),
   score: (value, row) => (row.score_kind === "number" ? round(value, 3) : percent(value)), // R² is no share
   share: (value) => `${round(value, 3)} %`,
@@ -42,8 +42,7 @@ function heading(key, title, help) {
   const cell = make("th");
   cell.title = help;
   cell.setAttribute("aria-sort", sorted.key !== key ? "none" : sorted.down ? "descending" : "ascending");
-  const arrow = sorted.key !== key ? "" : sorted.down ? " ▼" : " ▲";
-  cell.append(button(title + arrow, "", () => {
+  cell.append(sorter(title, sorted.key === key, sorted.down, () => {
     sorted = { key, down: sorted.key === key && !sorted.down };
     drawTable();
   }));

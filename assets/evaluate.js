@@ -49,7 +49,9 @@ function labels(titles, found) {
     for (const column of ["Label", "Precision", "Recall", "F1", "Rows"]) head.append(scoped(column, "col"));
     for (const line of found[who].per_label) {
       const row = body.insertRow();
-      row.append(scoped(line.label, "row"));
+      const label = scoped(line.label, "row");
+      label.translate = false;
+      row.append(label);
       for (const [column, text] of [["Precision", percent(line.precision)], ["Recall", percent(line.recall)], ["F1", percent(line.f1)], ["Rows", number(line.rows, 0)]]) {
         const cell = make("td", "number", text);
         cell.dataset.title = column;
@@ -175,9 +177,10 @@ let drawn = ""; // the report on the page: where other rows of it are wanted, on
 function draw() {
   const value = props.value || {}, { rows: _, ...rest } = value, now = JSON.stringify(rest), before = root.querySelector(".rows");
   if (value.sets && now === drawn && before) {
-    const focused = before.contains(document.activeElement) ? document.activeElement.textContent : null, after = rows(value);
+    const controls = (box) => [...box.querySelectorAll("button, select")];
+    const focused = controls(before).indexOf(document.activeElement), after = rows(value);
     before.replaceWith(after);
-    if (focused) [...after.querySelectorAll("button, select")].find((each) => each.textContent === focused)?.focus({ preventScroll: true });
+    if (focused >= 0) controls(after)[focused]?.focus({ preventScroll: true });
     return;
   }
   drawn = now;

@@ -55,7 +55,7 @@ function list(box, count) {
     return words.every((word) => text.includes(word));
   });
   if (asked) found.sort((a, b) => score(a, asked) - score(b, asked));
-  count.textContent = `${found.length.toLocaleString()} of ${all.length.toLocaleString()}`;
+  count.textContent = `${found.length.toLocaleString("en")} of ${all.length.toLocaleString("en")}`;
   box.replaceChildren(...found.map((each) => entry(each, words)));
   if (!found.length) box.append(make("p", "muted", "Nothing is called so. Try a shorter word."));
 }

@@ -65,8 +65,8 @@ function show(parts, picture) {
   const lost = Math.sqrt(picture.values.slice(rank).reduce((sum, value) => sum + value * value, 0)) / (picture.norm || 1);
   parts.rank.textContent = `rank ${rank}`;
   const tiles = [
-    ["Numbers in B and A", few.toLocaleString(), `${rank} × (${m.toLocaleString()} + ${n.toLocaleString()})`],
-    ["Numbers in W", all.toLocaleString(), `${m.toLocaleString()} × ${n.toLocaleString()}`],
+    ["Numbers in B and A", few.toLocaleString("en"), `${rank} × (${m.toLocaleString("en")} + ${n.toLocaleString("en")})`],
+    ["Numbers in W", all.toLocaleString("en"), `${m.toLocaleString("en")} × ${n.toLocaleString("en")}`],
     ["Share", `${round((100 * few) / all, 2)} %`, few < all ? `${round(all / few, 2)} times fewer` : "no longer fewer"],
     ["Missed: ‖W − B A‖ / ‖W‖", `${round(100 * lost, 3)} %`, `${round(100 * (1 - lost * lost), 3)} % of ‖W‖² is held`],
   ];
@@ -80,8 +80,8 @@ function show(parts, picture) {
   parts.e.canvas.setAttribute("aria-label", `What is missed: ${round(100 * lost, 3)} % of the norm`);
   parts.b.canvas.setAttribute("aria-label", `B: ${m} by ${rank}`);
   parts.a.canvas.setAttribute("aria-label", `A: ${rank} by ${n}`);
-  parts.b.label.textContent = `B: ${m.toLocaleString()} × ${rank}`;
-  parts.a.label.textContent = `A: ${rank} × ${n.toLocaleString()}`;
+  parts.b.label.textContent = `B: ${m.toLocaleString("en")} × ${rank}`;
+  parts.a.label.textContent = `A: ${rank} × ${n.toLocaleString("en")}`;
   root.dataset.error = lost;
   root.dataset.parameters = few;
 }

@@ -7,7 +7,7 @@ const root = element.querySelector(".meters");
 const find = (name) => element.querySelector(`[data-meters="${CSS.escape(name)}"]`);
 function size(gb) {
   const digits = gb < 9.95 ? 1 : 0; // always as many: what changes its width moves its neighbours
-  return gb.toLocaleString(undefined, { minimumFractionDigits: digits, maximumFractionDigits: digits });
+  return gb.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
 }
 
 

@@ -17,7 +17,7 @@ function answered(cases) {
   for (const each of cases) {
     const card = make("article"), head = make("div", "head");
     head.append(make("strong", "", each.title), make("span", "muted", each.why));
-    const long = each.prompt.length > 240, prompt = long ? `${each.prompt.slice(0, 240)} … (${each.prompt.length.toLocaleString()} letters)` : each.prompt;
+    const long = each.prompt.length > 240, prompt = long ? `${each.prompt.slice(0, 240)} … (${each.prompt.length.toLocaleString("en")} letters)` : each.prompt;
     const answer = each.answer == null ? "(longer than the model reads)" : each.answer.trim() || "(nothing)";
     const texts = [make("pre", "asked", prompt.trim() ? prompt : "(nothing)"), make("pre", "answer", answer)];
     texts.forEach((text) => { text.tabIndex = 0; }); // they scroll

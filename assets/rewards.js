@@ -84,7 +84,7 @@ const answers = (rows) => table("answers", [["Prompt", (each) => each.prompt], [
 function texts({ tried, bar }) {
   const over = (each) => each.total >= bar - 1e-12;
   const node = table("figures", [["Text", (each) => each.name], ["Total", (each) => round(each.total, 3)], ["Reaches so many answers", (each) => percent(each.reaches)]], tried);
-  [...node.tBodies[0].rows].forEach((row, i) => { row.className = over(tried[i]) ? "over" : ""; row.title = tried[i].text; });
+  [...node.tBodies[0].rows].forEach((row, i) => { row.className = over(tried[i]) ? "over" : ""; row.cells[0].title = tried[i].text; row.cells[0].translate = false; });
   const scroll = make("div", "scroll");
   scroll.append(node);
   return scroll;

@@ -201,6 +201,7 @@ function fill(line, row) {
     else if (key === "tags") cell.replaceChildren(...value.map((tag) => make("span", "tag", tag)));
     else cell.textContent = write ? (value == null ? "–" : write(value, row)) : value;
     cell.classList.toggle("unsaid", key === "tags" ? !value.length : value == null || value === "");
+    if (key === "note") cell.translate = false;
     if (key === "status" || key === "note") cell.title = key === "note" ? value : row.problem;
   }
 }
@@ -211,7 +212,7 @@ function heading(key, title) {
   const cell = make("th");
   const sorted = asked.sort === key;
   if (sorted) cell.setAttribute("aria-sort", asked.down ? "descending" : "ascending");
-  cell.append(button(title + (sorted ? (asked.down ? " ▼" : " ▲") : ""), "", () => ask({ sort: key, down: asked.sort === key ? !asked.down : !["title", "status", "tags", "note"].includes(key) })));
+  cell.append(sorter(title, sorted, asked.down, () => ask({ sort: key, down: asked.sort === key ? !asked.down : !["title", "status", "tags", "note"].includes(key) })));
   cell.hidden = key === (asked.trash ? "created" : "deleted");
   return cell;
 }

@@ -13,8 +13,15 @@ function button(text, className, clicked) {
   return node;
 }
 
-const number = (value, digits) => (value == null ? "–" : Number(value).toLocaleString(undefined, { maximumFractionDigits: digits }));
-const round = (value, digits) => Number(value).toLocaleString(undefined, { maximumSignificantDigits: digits });
+// The button in a heading by which a table is sorted.
+function sorter(title, sorted, down, clicked) {
+  const node = button(title, "", clicked);
+  if (sorted) node.append(make("span", "arrow", down ? " ▼" : " ▲"));
+  return node;
+}
+
+const number = (value, digits) => (value == null ? "–" : Number(value).toLocaleString("en", { maximumFractionDigits: digits }));
+const round = (value, digits) => Number(value).toLocaleString("en", { maximumSignificantDigits: digits });
 const percent = (value) => `${Math.round(100 * value)} %`;
 
 function duration(seconds) {

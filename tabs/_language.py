@@ -6,8 +6,10 @@ browser; what the studio's own HTML and scripts show, assets/language.js does, f
 
 from __future__ import annotations
 
+import functools
 import json
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
@@ -20,6 +22,22 @@ LANGUAGES = ASSETS / "languages"
 _SOURCE = re.compile(r"(.*\S) (\[[^\[\]]+\])", re.DOTALL)  # a help text and the paper behind it, which has one name
 
 
+def _keys() -> frozenset[str]:
+    return frozenset(key for table in tables().values() for key in table)
+
+
+_known = functools.cache(_keys)
+
+
+def named(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Choices that are called what somebody called them.
+
+    Gradio's page looks up every choice, so a column called 'Answer' would be shown in another language; with a sign at
+    its end that nobody sees it is no text of ours.
+    """
+    return [(f"{name}\N{WORD JOINER}" if name in _known() else name, name) for name in names]
+
+
 def tables() -> dict[str, dict[str, str]]:
     """Language, as BCP 47 names it → English text → its translation."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(LANGUAGES.glob("*.json"))}
@@ -27,14 +45,13 @@ def tables() -> dict[str, dict[str, str]]:
 
 def spoken(page: gr.Blocks) -> gr.I18n:
     """What translates the page; each of its texts that a table knows is marked as such from now on."""
-    known = tables()
-    keys = {key for table in known.values() for key in table}
+    keys = _keys()
     for block in page.blocks.values():
         for name in texts(block):
             setattr(block, name, _marked(getattr(block, name), keys))
         if isinstance(block, (gr.Dropdown, gr.Radio, gr.CheckboxGroup)):
             block.choices = [(_marked(shown, keys), value) for shown, value in block.choices]
-    return gr.I18n(**known)
+    return gr.I18n(**tables())
 
 
 def texts(block: Block) -> list[str]:
@@ -51,7 +68,7 @@ def key_of(text: str) -> str:
     return found[1] if found else text
 
 
-def _marked(text: Any, keys: set[str]) -> Any:
+def _marked(text: Any, keys: frozenset[str]) -> Any:
     if not isinstance(text, str):
         return text
     for key in (text, key_of(text)):

@@ -127,6 +127,7 @@ def test_run_in_the_cloud_is_told_as_one_here(
     assert "hf_nobody" not in folder.log.read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_stop_ends_the_job_and_a_new_one_goes_on(
     hub: FakeHub, jobs: Jobs, tiny_config: Callable[..., RunConfig]
 ) -> None:

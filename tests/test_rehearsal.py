@@ -132,6 +132,7 @@ def test_the_command_refuses_as_a_run_does(
     assert "nowhere.csv" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_batch_beyond_the_memory_is_caught_and_said(tmp_path: Path, tiny_config: Config) -> None:
     """With a limit of the kernel's, met by torch's own allocator."""
     rows = tmp_path / "long.jsonl"

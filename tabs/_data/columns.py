@@ -14,6 +14,7 @@ from studio.data.templates import Mapping, explain_row, guess, to_messages, to_p
 from studio.data.views import ALL
 from studio.errors import StudioError
 from tabs._data.bench import Bench, mapping_of, table_of
+from tabs._language import named
 from tabs._shared import PRIVATE, QUIET, Page, escaped
 
 MOST_ROLES = max(len(spec.roles) for spec in FORMATS.values())
@@ -110,7 +111,7 @@ def _roles(columns: tuple[str, ...], mapping: Mapping) -> list[Any]:
             updates.append(gr.Dropdown([], value=None, visible=False))
             continue
         role = spec.roles[i]
-        choices = list(columns) if role.required else [("(none)", ""), *((column, column) for column in columns)]
+        choices = named(columns) if role.required else [("(none)", ""), *named(columns)]
         label = role.label if role.required else f"{role.label} (optional)"
         chosen = mapping.columns.get(role.name, "") or None
         updates.append(gr.Dropdown(choices, value=chosen, label=label, visible=True))

@@ -26,6 +26,7 @@ from studio.errors import DatasetError
 from studio.responder import Sampling
 from tabs._data.bench import Bench, Outcome, Tell, compared, draft_of, progress_of, same_rows, table_of, who
 from tabs._form import Choice
+from tabs._language import named
 from tabs._live import ASSETS
 from tabs._shared import PRIVATE, QUIET, Page, escaped, run_choices
 
@@ -299,7 +300,7 @@ def _build_splits(bench: Bench) -> None:
 
 def _columns(page: Page, name: str) -> Any:
     columns = list(table_of(page, name).columns)
-    return gr.Dropdown(columns, value=columns[0] if columns else None)
+    return gr.Dropdown(named(columns), value=columns[0] if columns else None)
 
 
 def _parts(

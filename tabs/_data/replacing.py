@@ -11,6 +11,7 @@ from studio.data import changes
 from studio.data.table import Table
 from studio.data.views import ALL
 from tabs._data.bench import Bench, Looking, compared, draft_of, same_version, table_of, who
+from tabs._language import named
 from tabs._shared import PRIVATE, QUIET, Page
 
 PREVIEWED = 8
@@ -35,7 +36,7 @@ def build(bench: Bench, looking: gr.State) -> None:
     )
     asked = [bench.chooser, looking, find, by, columns, pattern]
     bench.chosen.change(
-        bench.on(lambda page, name: gr.Dropdown(list(table_of(page, name).columns), value=[])),
+        bench.on(lambda page, name: gr.Dropdown(named(table_of(page, name).columns), value=[])),
         bench.chooser,
         columns,
         **QUIET,

@@ -14,6 +14,7 @@ from studio.errors import DatasetError
 from tabs._data import asking, replacing
 from tabs._data.bench import PAGE_ROWS, Bench, Handed, Looking, draft_of, same_version, table_of, who
 from tabs._data.grid import KINDS, draft_facts, place_of, shown_rows
+from tabs._language import named
 from tabs._live import script
 from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped
 
@@ -119,7 +120,7 @@ def _draw_tools() -> dict[str, gr.Button]:
 def _open(page: Page, name: str) -> list[Any]:
     """Another data set, or the whole of this one: no filter, first page, no cell."""
     table = table_of(page, name)
-    columns = gr.Dropdown([ANY, *table.columns], value=ANY)
+    columns = gr.Dropdown([(ANY, ANY), *named(table.columns)], value=ANY)
     return [*shown_rows(page, Looking(name)), columns, "", "", *_no_cell()]
 
 

@@ -134,7 +134,8 @@ def _tokens(where: str, seen: Seen, notes: list[str]) -> str:
         f"{where.capitalize()}: {seen.tokens:,} tokens, {seen.trained:,} learnt, "
         f"{seen.tokens - seen.trained - seen.cut:,} read only, {seen.cut:,} cut off."
     )
-    return f'{LEGEND}{told}<p class="muted">{escaped(counts)}</p><div class="seen" dir="auto">{spans}</div>{more}'
+    drawn = f'<div class="seen" dir="auto" translate="no">{spans}</div>'
+    return f'{LEGEND}{told}<p class="muted">{escaped(counts)}</p>{drawn}{more}'
 
 
 def _measure(page: Page, name: str, model: str, fetch: bool, settings: NextToken) -> Iterator[Any]:

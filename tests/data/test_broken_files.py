@@ -82,6 +82,7 @@ COUNT = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="there is no /proc elsewhere")
 def test_large_files_are_read_in_little_memory(tmp_path):
     import pyarrow

@@ -117,7 +117,7 @@ class Both:
 def test_a_long_sequence_agrees_with_a_plain_list(tmp_path):
     both = Both(mixed(tmp_path / "rows.parquet"), seed=1)
     start, log = rows_of(both.table), []
-    while len(log) < 200:
+    while len(log) < 120:
         if change := both.step():
             log.append(change.table)
             if len(log) % 20 == 0:

@@ -24,7 +24,7 @@ from tabs.app import make_app
 ROOT = Path(__file__).resolve().parents[2]
 # What no language has a word of its own for: names, formulas, values that are typed as they stand.
 _WORD = re.compile(r"[^\W\d_]{2,}")
-_GAP = re.compile(r"#|\{\d*\}")  # what is filled in
+_GAP = re.compile(r"(?<!#)#(?!#)|\{\d*\}")  # what is filled in
 
 
 @pytest.fixture(scope="module")

@@ -29,6 +29,7 @@ pytestmark = [
 POINTS = "document.querySelector('#bench-board [data-plot=speed]')?.data?.[1].x.length"
 
 
+@pytest.mark.slow
 def test_variants_of_a_run_are_measured_beside_one_another(studio: Studio, open_page: Open) -> None:
     trained(studio.workspace)
     nursery.ready("studio.bencher")  # each model gets a process of its own

@@ -53,6 +53,10 @@ def test_labels_help_texts_and_what_handlers_draw_are_german_and_data_stays_as_i
     expect(page.locator("td.cell").nth(1)).to_have_text("Answer")
     expect(page.locator("thead button").nth(1)).to_have_text("Answer")
     expect(page.get_by_role("button", name="Zeile duplizieren")).to_be_visible()
+    # A sentence that Gradio changes in its place is translated whenever it is changed.
+    for row in (0, 2):
+        page.locator("td.cell").nth(2 * row).click()
+        expect(page.locator("#tab-dataset")).to_contain_text(f"prompt, Zeile {row + 1}")
 
     # What is filled into a sentence stays text.
     page.get_by_role("tab", name="Lernen", exact=True).click()
@@ -66,6 +70,20 @@ def test_labels_help_texts_and_what_handlers_draw_are_german_and_data_stays_as_i
     for words in ("Lernrate", "learning rate"):
         page.get_by_role("searchbox", name="Begriffe und Einstellungen").fill(words)
         expect(page.locator("#learn-glossary h3").first).to_have_text("Lernrate")
+
+    # Each text of the table is found as itself, and what is filled in stays as it is.
+    wrong = page.evaluate("""() => {
+        const table = window.gradio_config.i18n_translations.de, GAP = /(?<!#)#(?!#)|\\{\\d*\\}/g;
+        const fill = (text, some) => { let at = 0; return text.replace(GAP, (gap) => some(gap, at++)); };
+        return Object.entries(table).filter(([key, translation]) => {
+            const gaps = key.match(GAP) ?? [], given = gaps.map((gap, at) => (gap === "#" ? `${at + 3}` : `x${at}y`));
+            const asked = fill(key, (_, at) => given[at]);
+            const place = (gap, at) => (/\\d/.test(gap) ? gap.slice(1, -1) - 1 : at);
+            return window.translated(asked) !== fill(translation, (gap, at) => given[place(gap, at)]);
+        }).map(([key]) => key);
+    }""")
+    assert len(wrong) <= 4, wrong  # two sentences that say the same up to a plural
+    assert page.evaluate("window.translated('Answer one. Answer two.')") == "Answer one. Answer two."
 
     chooser = page.get_by_label("Sprache")
     expect(chooser).to_have_value("de")

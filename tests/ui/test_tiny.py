@@ -83,6 +83,7 @@ def test_a_reload_a_second_browser_and_a_killed_server_lose_nothing(
     expect(page.locator("[data-live=messages]")).to_contain_text("what was learnt is saved")
 
 
+@pytest.mark.slow
 def test_zoom_and_hidden_curves_survive_what_arrives(open_page: Open, rows: Path) -> None:
     page = open_page()
     start_tiny(page, rows, steps=20_000)

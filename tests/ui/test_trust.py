@@ -50,6 +50,7 @@ def steps_of(folder: RunFolder) -> list[int]:
     return [event.step for event in folder.events.read_from()[0] if isinstance(event, StepDone)]
 
 
+@pytest.mark.slow
 def test_a_paused_run_gives_way_survives_a_restart_and_goes_on(
     browser: Browser, later: Studio, workspace: Workspace, tiny_config: Make
 ) -> None:
