@@ -151,7 +151,11 @@ def test_another_rate_another_mask_or_another_order_shows(
 
 
 OTHERS: dict[str, dict[str, Any]] = {
-    "packed texts": {"dataset": {"format": "text", "columns": {"text": "completion"}}, "objective": {"max_length": 40}},
+    "packed texts": {
+        "dataset": {"format": "text", "columns": {"text": "completion"}},
+        "objective": {"max_length": 16},  # so that few texts are more blocks than are scored
+        "training": {"eval_rows": 3},
+    },
     "everything packed": {"objective": {"loss_on": "everything", "max_length": 60}, "method": {"name": "ia3"}},
     "a learnt prompt": {"method": {"name": "prompt", "num_virtual_tokens": 4}},
     "all weights": {"method": {"name": "full"}, "training": {"weight_decay": 0.1, "max_grad_norm": 0}},
@@ -237,7 +241,7 @@ OF_OTHERS: dict[str, dict[str, Any]] = {  # with a place of the program that, ch
         "wrong": ("shown.sum(1) - 1]", "shown.sum(1) - 2]"),
         "dataset": LABELS,
         "objective": {"name": "classify", "class_weights": "balanced", "max_length": 20},
-        "training": {"label_smoothing_factor": 0.1, "weight_decay": 0.1},
+        "training": {"label_smoothing_factor": 0.1, "weight_decay": 0.1, "eval_rows": 4},
     },
     "several labels, by an encoder": {
         "rows": sounds,
@@ -258,6 +262,7 @@ OF_OTHERS: dict[str, dict[str, Any]] = {  # with a place of the program that, ch
         "rows": pairs,
         "wrong": ("CENTRING = 0.5", "CENTRING = 0.0"),
         "objective": {"name": "reward_model", "center_rewards_coefficient": 0.5, "max_length": 80},
+        "training": {"eval_rows": 4},
     },
     "preferences": {
         "rows": pairs,

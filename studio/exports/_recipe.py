@@ -91,7 +91,7 @@ def recipe(source: Source, scratch: Path, tell: Tell) -> Recipe:
     located, config, tokenizer = _base(source, columns)
     program = program_of(source.config.objective)(source, train, columns, config, tokenizer)
     learnt = program.lines(train)
-    scored = program.lines(held_out) if held_out else []
+    scored = program.scored(held_out) if held_out else []
     tell("Writing the program", 2, 3)
     parts = list(_parts(source, program, located))
     files: dict[str, str | Path] = {
@@ -262,6 +262,7 @@ def _of_training(training: TrainingSettings, program: Program, steps: int) -> Na
         values["LABEL_SMOOTHING"] = ("label_smoothing_factor", training.label_smoothing_factor)
     if _noisy(training, program):
         values["NOISE"] = ("neftune_noise_alpha", training.neftune_noise_alpha)
+    values["EVAL_ROWS"] = ("eval_rows", training.eval_rows)
     values["EVAL_STEPS"] = ("eval_steps", training.eval_steps or max(1, math.ceil(steps / 4)))
     return {name: (about(TrainingSettings, key), value) for name, (key, value) in values.items()}
 

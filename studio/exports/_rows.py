@@ -29,7 +29,7 @@ def rows_of(source: Source) -> tuple[Dataset, Dataset | None, Columns]:
             remedy="Bring the old ones back, or run it again on the new ones.",
         )
     held_out = sides.validation
-    if held_out and source.config.objective.writes:  # what only reads is scored on all of them
+    if held_out and source.config.objective.writes:  # what only reads takes all, and its curve is of the first ones
         held_out = replace(held_out, rows=held_out.rows[: source.config.training.eval_rows])
     return sides.train, held_out, opened.mapping
 

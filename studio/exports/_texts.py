@@ -93,7 +93,7 @@ tokenizer = AutoTokenizer.from_pretrained(MODEL)
 «template»
 «read»
 
-train_rows, eval_rows = read("train.jsonl"), read("eval.jsonl")
+train_rows, eval_rows = read("train.jsonl"), read("eval.jsonl")[:EVAL_ROWS]
 print(f"{len(train_rows)} to learn from, {len(eval_rows)} held out")
 """
 

@@ -61,8 +61,12 @@ class Program:
         raise NotImplementedError
 
     def lines(self, dataset: Dataset) -> list[Line]:
-        """The rows that the run learnt from, or was scored on, as it saw them."""
+        """Rows as the run saw them."""
         raise NotImplementedError
+
+    def scored(self, dataset: Dataset) -> list[Line]:
+        """Held-out rows, those first that each evaluation of the run scored."""
+        return self.lines(dataset)
 
     def counts(self, lines: list[Line]) -> tuple[int, int]:
         """How many tokens these are, and how many of them the loss counts: as in the run's report."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
 _ROWS = """\
 `train.jsonl` and `eval.jsonl` hold each text with «what». Rows that lack a text or a label are left out, and so are
-held-out ones with a label that no row to learn from has."""
+held-out ones with a label that no row to learn from has. Held-out ones are shuffled: only the first EVAL_ROWS are
+scored, and each label should be among them."""
 
 _READING = '''
 def encode(row):
@@ -149,6 +151,11 @@ class Program(Headed):
             if right is not None:
                 found.append({"text": text, self.kind.key: _said(self.head, cell, right)})
         return found
+
+    def scored(self, dataset: Dataset) -> list[Line]:
+        lines = self.lines(dataset)
+        random.Random(0).shuffle(lines)  # noqa: S311 - as `LabelObjective.prepare` does
+        return lines
 
     def counts(self, lines: list[Line]) -> tuple[int, int]:
         tokens = sum(len(ids) for ids, _ in tokenise([row["text"] for row in lines], self.tokenizer, self.cut_off))
