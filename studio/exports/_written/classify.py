@@ -28,7 +28,7 @@ _READING = '''
 def encode(row):
     """Token ids of a text, its end cut off where it is too long, and what is right, as the loss takes it."""
     ids = tokenizer(row["text"], truncation=True, max_length=MAX_LENGTH)["input_ids"]
-    return ids, «right»
+    return ids or [tokenizer.pad_token_id or 0], «right»
 
 
 def length(row):
