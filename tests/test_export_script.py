@@ -351,7 +351,12 @@ def told(workspace: Workspace, config: RunConfig) -> Source:
     return Source.of(workspace, folder.id)
 
 
-HOSTILE = "'''\"\"\"\\\n__import__('os').abort()\n#«argparse»«rows»{peft}\u202e\u2028"
+HOSTILE = "'''\"\"\"\\\n__import__('os').abort()\n#{peft}\u202e\u2028"
+PLACES = sorted({  # that are filled in, of all fixed text
+    place
+    for file in Path(_recipe.__file__).parent.rglob("*.py")
+    for place in re.findall(r"«\w+»", file.read_text(encoding="utf-8"))
+})  # fmt: skip
 
 
 def as_program(code: str) -> str:
@@ -378,25 +383,29 @@ def test_no_word_of_a_run_becomes_code(
 ) -> None:
     from studio.models.tiny import tiny_model
 
-    def source(word: str) -> Source:
-        folder = tmp_path / f"models {word}"
+    def source(word: str, places: list[str]) -> Source:
+        """Names of files have no room for all `places`."""
+        said, folder = word + "".join(places), tmp_path / f"models {word}{''.join(places[::2])}"
         tiny_model().save_pretrained(folder)
         tiny_tokenizer().save_pretrained(folder)
-        path = tmp_path / f"{word}.jsonl"
-        rows = [{f"{word} p": f"{word} {at}", f"{word} c": f"{word} {at % 2}"} for at in range(9)]
+        path = tmp_path / f"{word}{''.join(places[1::2])}.jsonl"
+        rows = [{f"{said} p": f"{said} {at}", f"{said} c": f"{said} {at % 2}"} for at in range(9)]
         path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-        columns = dict(zip(roles, (f"{word} p", f"{word} c"), strict=True))
+        columns = dict(zip(roles, (f"{said} p", f"{said} c"), strict=True))
         dataset = {"source": str(path), "format": format, "columns": columns}
-        config = tiny_config(model=str(folder), dataset=dataset, label=word, objective={"name": objective})
-        return told(workspace, config)
+        chosen = {"name": objective, "max_length": 2048}
+        return told(workspace, tiny_config(model=str(folder), dataset=dataset, label=word, objective=chosen))
+
+    assert len(PLACES) > 20
 
     plain, hostile = (
         {form: exported(run, form, tmp_path / each) for form in ("script", "notebook")}
-        for run, each in ((source("word"), "plain"), (source(HOSTILE), "hostile"))
+        for run, each in ((source("word", []), "plain"), (source(HOSTILE, PLACES), "hostile"))
     )
     one, other = ((each["script"] / "train.py").read_text(encoding="utf-8") for each in (plain, hostile))
     compile(other, "train.py", "exec")
     assert as_program(one) == as_program(other)
+    assert all("".join(places) in other for places in (PLACES[::2], PLACES[1::2]))
     comments = [re.findall(r"(?m)#.*$", code.replace(repr(HOSTILE)[1:-1], "")) for code in (one, other)]
     assert comments[0] == comments[1]
     assert str(tmp_path) not in other
