@@ -495,7 +495,8 @@ def test_k_quants_are_made_by_llama_cpp_or_refused(
     program, asked = tmp_path / "llama-quantize", tmp_path / "asked"
     program.write_text(
         f"#!{sys.executable}\nimport shutil, sys\nopen({str(asked)!r}, 'w').write(sys.argv[3])\n"
-        "if sys.argv[3] == 'Q6_K':\n    sys.exit('llama_quant: failed to quantize: no such thing\\nof /home')\n"
+        "why = f'llama_quant: failed to quantize: no {sys.argv[1]}, nor {sys.argv[2]} \\xff'.encode('latin-1')\n"
+        "if sys.argv[3] == 'Q6_K':\n    sys.stderr.buffer.write(why + b'!' * 999 + b'\\nof /home')\n    sys.exit(1)\n"
         "shutil.copyfile(sys.argv[1], sys.argv[2])\n"
     )
     program.chmod(0o755)
@@ -504,11 +505,13 @@ def test_k_quants_are_made_by_llama_cpp_or_refused(
     folder = tmp_path / "made"
     folder.mkdir()
     told = Gguf(quantization="q4_k_m").write(source, folder / "made.gguf", quiet)
-    assert "stored the weights 100% as f16. A k-quant wants rows of a multiple of 256; those of 64, 96" in told[2]
+    assert "the weights 100% as f16. A k-quant wants rows of a multiple of 256; those of 64, 96 are held in" in told[2]
     assert asked.read_text() == "Q4_K_M"
+    assert [writing._share(each) for each in (0.5, 0.01, 0.004)] == ["50%", "1%", "under 1%"]
     assert [each.name for each in folder.iterdir()] == ["made.gguf"]
-    with pytest.raises(ModelError, match=r"quantise the model: no such thing\."):
+    with pytest.raises(ModelError, match=r"the model: no other-f16\.gguf, nor other\.gguf \ufffd!+\. Take") as refused:
         Gguf(quantization="q6_k").write(source, folder / "other.gguf", quiet)
+    assert len(refused.value.problem) < 400
 
 
 @pytest.mark.skipif(not catalogued.quantiser(), reason="llama.cpp's quantiser is not installed")
@@ -532,7 +535,7 @@ def test_llama_cpps_own_k_quants_read_back(
     found = {each.tensor_type.name for each in GGUFReader(to).tensors if len(each.shape) > 1}
     assert found == stored
     assert all(name.lower() in told[2] for name in stored)
-    assert ("got the nearest other format" in told[2]) == (kind == "llama")
+    assert ("are held in other formats" in told[2]) == (kind == "llama")
 
 
 @pytest.mark.skipif(catalogued.quantiser() != "llama_cpp", reason="llama-cpp-python is not installed")

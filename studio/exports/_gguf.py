@@ -7,7 +7,7 @@ import gc
 import json
 import subprocess
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +24,17 @@ from studio.exports._whole import ROWS, Agreement, Whole, said
 from studio.exports.gguf import BLOCK, EIGHT_FOR_EMBEDDINGS, quantiser
 from studio.models.generate import answering, encode, sample_batch
 from studio.models.quiet import no_bars
+from studio.redaction import redacted
 
 ANSWER = 24  # tokens at most of the answers that are compared
-# As in `_whole`: a share of the logits' spread. What was measured on small models, which lose most, stayed under half.
+# As in `_whole`: a share of the logits' spread. What was measured on the starter, and on models that are smaller and
+# lose most, stayed under three quarters of it.
 LIMITS = {
     "f32": 0.001, "f16": 0.05, "bf16": 0.1, "q8_0": 0.15, "q5_1": 0.4, "q5_0": 0.4, "q4_1": 0.6, "q4_0": 0.6,
     "q6_k": 0.25, "q5_k_m": 0.4, "q4_k_m": 0.6, "q3_k_m": 0.8,
 }  # fmt: skip
 _EMBEDDINGS = ("token_embd.weight", "output.weight")
+_LONGEST = 300  # letters of what llama.cpp says
 
 
 @dataclass(frozen=True)
@@ -223,16 +226,20 @@ def quantised(source: Path, to: Path, kind: str, tell: Tell) -> str:
     if found == "llama_cpp":
         _by_library(source, to, kind)
     else:
-        done = subprocess.run([found, str(source), str(to), kind.upper()], capture_output=True, text=True, check=False)
+        command = [found, str(source), str(to), kind.upper()]
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         if done.returncode or not to.is_file():
-            raise _refused(_why((done.stderr or done.stdout).strip().splitlines()))
+            raise _refused(_why(done.stderr or done.stdout, (Path(found), source, to)))
     return _stored(to)
 
 
-def _why(said: list[str]) -> str:
-    """The program's own reason; its last line only repeats the file's name."""
-    reason = next((line for line in said if "failed to quantize: " in line), said[-1] if said else "without a word")
-    return reason.partition("failed to quantize: ")[2] or reason
+def _why(said: str, files: Sequence[Path]) -> str:
+    """The program's own reason, `files` without their folders; its last line only repeats a file's name."""
+    for each in files:
+        said = said.replace(str(each), each.name)
+    lines = said.strip().splitlines() or ["without a word"]
+    reason = next((line for line in lines if "failed to quantize: " in line), lines[-1])
+    return redacted(reason.partition("failed to quantize: ")[2] or reason)[:_LONGEST]
 
 
 def _stored(file: Path) -> str:
@@ -243,12 +250,16 @@ def _stored(file: Path) -> str:
         if len(each.shape) > 1:
             counts[each.tensor_type.name.lower()] += int(each.n_elements)
             rows.add(int(each.shape[0]))
-    shares = ", ".join(f"{count / counts.total():.0%} as {name}" for name, count in counts.most_common())
+    shares = ", ".join(f"{_share(count / counts.total())} as {name}" for name, count in counts.most_common())
     narrow = ", ".join(f"{each:,}" for each in sorted(rows) if each % BLOCK)
     told = f"llama.cpp stored the weights {shares}."
     if narrow:
-        told += f" A k-quant wants rows of a multiple of {BLOCK}; those of {narrow} got the nearest other format."
+        told += f" A k-quant wants rows of a multiple of {BLOCK}; those of {narrow} are held in other formats."
     return told
+
+
+def _share(of: float) -> str:
+    return f"{of:.0%}" if of >= 0.01 else "under 1%"
 
 
 def _by_library(source: Path, to: Path, kind: str) -> None:
