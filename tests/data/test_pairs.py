@@ -101,7 +101,8 @@ def test_what_is_scored_reads_as_what_was_learnt() -> None:
     said = [[{"role": "user", "content": "hi"}, {"role": "assistant", "content": answer}] for answer in ("yes", "")]
     chosen, empty = encode_answers(said, tokenizer, 200)
     assert chosen == row.input_ids[: row.documents[0]]
-    assert empty is not None
+    assert chosen
+    assert empty
     assert tokenizer.decode(empty).endswith("assistant\n<|im_end|>")
     assert encode_answers(said, tokenizer, 8) == [chosen[-8:], empty[-8:]], "the answer is what is asked about"
     long = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "yes" * 10}]
