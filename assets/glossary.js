@@ -45,7 +45,6 @@ const score = (each, asked) => Math.min(...[each.name, each.english].map((given)
 
 function list(box, count) {
   const { terms = [], settings = [] } = props.value || {};
-  const { translated } = window;
   const all = [...(which === "settings" ? [] : terms), ...(which === "terms" ? [] : settings)].map((each) => (
     { ...each, name: translated(each.name), text: translated(each.text), english: each.name, also: each.text }
   ));

@@ -27,11 +27,11 @@ function layout(chart) {
   const axis = { gridcolor: grid, zerolinecolor: grid, linecolor: grid, automargin: true };
   const named = chart.legend || chart.lines.length > 1;
   return {
-    title: { text: plain(chart.title) + (chart.unit ? ` <span style="font-size:0.8em">(${chart.unit})</span>` : ""),
+    title: { text: plain(translated(chart.title)) + (chart.unit ? ` <span style="font-size:0.8em">(${chart.unit})</span>` : ""),
       x: 0.01, y: 0.985, yanchor: "top", font: { size: 14 } },
     paper_bgcolor: "transparent", plot_bgcolor: "transparent", font: { color: ink, family: "system-ui, sans-serif", size: 11 },
     margin: { l: 48, r: 12, t: named && !chart.wide ? 54 : 34, b: chart.wide ? 46 : 32 },
-    xaxis: { ...axis, title: { text: chart.wide ? "step" : "", standoff: 6 }, rangemode: "tozero" },
+    xaxis: { ...axis, title: { text: chart.wide ? translated("step") : "", standoff: 6 }, rangemode: "tozero" },
     yaxis: { ...axis, ...(chart.bounds ? { range: chart.bounds } : {}), type: chart.key === "loss" && view.log ? "log" : "linear" },
     hovermode: "x unified", uirevision: run, showlegend: named, ...(chart.key === "loss" ? uprights : {}),
     legend: { orientation: "h", x: chart.wide ? 1 : 0, xanchor: chart.wide ? "right" : "left", y: 1.02, yanchor: "bottom" },
@@ -56,7 +56,7 @@ function drawEmpty() {
     .flatMap((chart) => [make("dt", "", chart.title), make("dd", "", chart.about)]));
   charts.forEach((chart, at) => {
     const traces = chart.lines.map((line) => ({
-      x: [], y: [], type: "scatter", mode: line.dots ? "lines+markers" : "lines", name: plain(line.name), opacity: line.opacity,
+      x: [], y: [], type: "scatter", mode: line.dots ? "lines+markers" : "lines", name: plain(translated(line.name)), opacity: line.opacity,
       line: { color: cssColor(line.colour), width: line.width }, marker: { size: 7, color: cssColor(line.colour) },
     }));
     Plotly.react(wanted[at], traces, layout(chart), { displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] });
