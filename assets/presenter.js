@@ -10,6 +10,21 @@ function svg(tag, values, text) {
   return node;
 }
 
+// A line of texts, each of which another language may have.
+function told(className, texts) {
+  const line = make("p", className);
+  line.append(...texts.map((text) => make("span", "", text)));
+  return line;
+}
+
+function named(tag, name) {
+  const node = make(tag, "", name);
+  node.translate = false;
+  return node;
+}
+
+const counted = (count, one, more) => `${number(count)} ${count === 1 ? one : more}`;
+
 function picture(run) {
   const curves = Object.entries(run.curves);
   const xs = curves.flatMap(([, [steps]]) => steps), ys = curves.flatMap(([, [, values]]) => values);
@@ -29,20 +44,20 @@ function picture(run) {
 
 function card(person) {
   const run = person.run, box = make("li", run && run.status === "training" ? "training" : "");
-  box.append(make("h2", "", person.name));
+  box.append(named("h2", person.name));
+  const place = person.place ? [`${person.place}. in the queue`] : [];
   if (!run) {
-    box.append(make("p", "", person.place ? `Waits, ${person.place}. in the queue` : "Has not trained yet."));
+    box.append(told("", place.length ? [SAID.queued, ...place] : ["Has not trained yet."]));
     return box;
   }
-  const left = run.left == null ? "" : `, about ${duration(run.left)} left`;
-  const steps = run.total ? `, step ${number(run.step)} of ${number(run.total)}` : "";
-  box.append(make("p", "", run.title));
-  box.append(make("p", `state ${run.status}`, `${SAID[run.status] || run.status}${steps}${left}`));
+  const left = run.left == null ? [] : [`about ${duration(run.left)} left`];
+  const steps = run.total ? [`step ${number(run.step)} of ${number(run.total)}`] : [];
+  box.append(named("p", run.title));
+  box.append(told(`state ${run.status}`, [SAID[run.status] || run.status, ...steps, ...left]));
   if (run.problem) box.append(make("p", "failed", run.problem));
   if (Object.keys(run.curves).length) box.append(picture(run));
   const last = Object.entries(run.curves).map(([name, [, values]]) => `${name.replace("eval_loss", "held-out loss")} ${round(values.at(-1), 3)}`);
-  const place = person.place ? [`${person.place}. in the queue`] : [];
-  box.append(make("p", "", [...last, `${person.runs} run${person.runs === 1 ? "" : "s"}`, ...place].join(" · ")));
+  box.append(told("", [...last, counted(person.runs, "run", "runs"), ...place]));
   return box;
 }
 
@@ -50,7 +65,8 @@ follow(() => "everybody", (now, ok) => {
   if (!ok) return false;
   const trains = now.people.filter((each) => each.run && each.run.status === "training").length;
   document.getElementById("code").textContent = now.code;
-  document.getElementById("told").textContent = `${now.people.length} ${now.people.length === 1 ? "person" : "people"}, ${trains} train${trains === 1 ? "s" : ""}, ${now.waiting} wait${now.waiting === 1 ? "s" : ""}`;
+  const counts = [counted(now.people.length, "person", "people"), counted(trains, "trains", "train"), counted(now.waiting, "waits", "wait")];
+  document.getElementById("told").replaceChildren(...told("", counts).children);
   document.getElementById("people").replaceChildren(...now.people.map(card));
   return false;
 }, ASK_MS);

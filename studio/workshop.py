@@ -111,7 +111,7 @@ class Workshop:
         key = unicodedata.normalize("NFKC", shown).casefold()
         if not shown or len(shown) > LONGEST or not shown.isprintable() or key == PRESENTER:
             raise ConfigError(
-                f"'{shown[:LONGEST]}' cannot be a name here.",
+                "That cannot be a name here.",
                 remedy=f"Take one of 1 to {LONGEST} letters that is not '{PRESENTER}'.",
             )
         known = self._read().get("people", {}).get(key)

@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from studio.errors import ConfigError, StudioError
 from tabs._guard import LOOPBACK, SameOrigin
+from tabs._language import asked, in_language
 from tabs._live import ASSETS
 from tabs._shared import escaped
 
@@ -146,7 +147,8 @@ class Door:
         page = (ASSETS / "door.html").read_text(encoding="utf-8")
         for key, value in values.items():
             page = page.replace(f"<!--{key}-->", value)
-        return HTMLResponse(page, status, self._headers)
+        page = in_language(page, asked(request.headers.get("accept-language", "")))
+        return HTMLResponse(page, status, {**self._headers, "Vary": "Accept-Language"})
 
     async def _try(self, request: Request) -> Response:
         if self._sign.hub:
@@ -178,7 +180,7 @@ class Door:
 
     async def refuse(self, request: Request, error: StudioError, name: str = "") -> Response:
         """The form again, with the reason."""
-        told = f"<strong>{escaped(error.problem)}</strong> {escaped(error.remedy)}"
+        told = f"<strong>{escaped(error.problem)}</strong> <span>{escaped(error.remedy)}</span>"
         return await self._form(request, told, name, 403)
 
     async def _leave(self, request: Request) -> Response:

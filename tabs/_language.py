@@ -7,6 +7,7 @@ browser; what the studio's own HTML and scripts show, assets/language.js does, f
 from __future__ import annotations
 
 import functools
+import html
 import json
 import re
 from collections.abc import Iterable
@@ -19,6 +20,8 @@ from gradio.i18n import I18nData
 from tabs._live import ASSETS
 
 LANGUAGES = ASSETS / "languages"
+_TEXT = re.compile(r">([^<>]+)<")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _SOURCE = re.compile(r"(.*\S) (\[[^\[\]]+\])", re.DOTALL)  # a help text and the paper behind it, which has one name
 
 
@@ -41,6 +44,34 @@ def named(names: Iterable[str]) -> list[tuple[str, str]]:
 def tables() -> dict[str, dict[str, str]]:
     """Language, as BCP 47 names it → English text → its translation."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(LANGUAGES.glob("*.json"))}
+
+
+def asked(accept_language: str) -> str:
+    """The language that a browser wants most (RFC 9110, 12.5.4) of English and those with a table."""
+    wanted: list[tuple[float, str]] = []
+    for each in accept_language.split(","):
+        tag, _, weight = each.partition(";")
+        weight = weight.strip().removeprefix("q=")
+        wanted.append(
+            (float(weight) if re.fullmatch(r"[01](\.\d{0,3})?", weight) else 1.0, tag.strip()[:3].split("-")[0])
+        )
+    known = {"en", *tables()}
+    return next((tag for weight, tag in sorted(wanted, key=lambda each: -each[0]) if tag in known and weight), "en")
+
+
+def in_language(page: str, language: str) -> str:
+    """A page without scripts, each text between two tags in that language where its table has it."""
+    table = tables().get(language)
+    if table is None:
+        return page
+
+    def one(found: re.Match[str]) -> str:
+        text = html.unescape(found[1].strip())
+        numbers = iter(_NUMBER.findall(text))
+        said = table.get(text) or re.sub("#", lambda _: next(numbers), table.get(_NUMBER.sub("#", text), "")) or text
+        return f">{html.escape(said)}<" if said != text else found[0]
+
+    return _TEXT.sub(one, page).replace('<html lang="en">', f'<html lang="{language}">')
 
 
 def spoken(page: gr.Blocks) -> gr.I18n:

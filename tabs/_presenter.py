@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from typing import Any
 
@@ -15,6 +16,7 @@ from studio.store import State, Store, thin
 from studio.turns import stands
 from studio.workshop import Person, Workshop
 from studio.workspace import Workspace
+from tabs._language import tables
 from tabs._live import ASSETS, script
 
 MOST_POINTS = 160  # of a curve: as many as a small picture shows
@@ -79,7 +81,9 @@ def application(workshop: Workshop) -> Starlette:
 
     async def page(_: Request) -> Response:
         text = (ASSETS / "presenter.html").read_text(encoding="utf-8")
-        return HTMLResponse(text.replace("/*script*/", script("presenter")), headers={"Cache-Control": "no-store"})
+        languages = json.dumps(tables()).replace("<", "\\u003c")
+        text = text.replace("/*languages*/ {}", languages).replace("/*script*/", script("language", "presenter"))
+        return HTMLResponse(text, headers={"Cache-Control": "no-store"})
 
     async def now(_: Request) -> Response:
         return JSONResponse(await asyncio.to_thread(board.now), headers={"Cache-Control": "no-store"})

@@ -136,3 +136,38 @@ def test_tables_are_plain_files_in_one_order() -> None:
         assert re.fullmatch(r"[a-z]{2,3}", path.stem)
         pairs = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=list)
         assert len({key for key, _ in pairs}) == len(pairs), "a text stands twice"
+
+
+@pytest.mark.parametrize(
+    ("header", "language"),
+    [
+        *(("", "en"), ("de", "de"), ("de-AT,de;q=0.9,en;q=0.8", "de"), ("en-US,en;q=0.9,de;q=0.8", "en")),
+        *(("fr,de;q=0.5", "de"), ("en;q=0.2,de;q=0.9", "de"), ("de;q=0,fr", "en"), ("*", "en"), ("d;;,=,", "en")),
+    ],
+)
+def test_a_page_without_scripts_comes_in_the_language_that_is_wanted_most(header: str, language: str) -> None:
+    assert _language.asked(header) == language
+
+
+def test_of_a_page_without_scripts_every_text_is_translated_and_stays_text() -> None:
+    tables = {"xx": {"Say <b> in # letters.": "<b> in # Zeichen.", "Said.": "Gesagt.", "Name": "<i>"}}
+    page = (
+        '<html lang="en"><p>Say &lt;b&gt; in 1,000 letters.</p> <b>Said.</b><input value="Said."><i>&lt;Said.</i>\n'
+        "<u> Name</u>"
+    )
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(_language, "tables", lambda: tables)
+        assert _language.in_language(page, "xx") == (
+            '<html lang="xx"><p>&lt;b&gt; in 1,000 Zeichen.</p> <b>Gesagt.</b><input value="Said."><i>&lt;Said.</i>\n'
+            "<u>&lt;i&gt;</u>"
+        )
+        assert _language.in_language(page, "en") == page
+
+
+@pytest.mark.parametrize("language", sorted(_language.tables()))
+def test_the_door_and_the_presenters_page_are_translated_whole(language: str) -> None:
+    for name in ("door", "presenter"):
+        page = re.sub(r"(?s)<(style|script)>.*?</\1>|<!--.*?-->", "", (_language.ASSETS / f"{name}.html").read_text())
+        texts = {text.strip() for text in re.findall(r">([^<>]+)<", page) if _WORD.search(text)}
+        assert len(texts) >= 5
+        assert texts - _language.tables()[language].keys() == set()
