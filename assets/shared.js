@@ -32,7 +32,7 @@ function duration(seconds) {
 }
 
 const themed = (name) => getComputedStyle(document.body).getPropertyValue(name).trim() || "#888";
-const translated = (text) => window.translated(text); // for what Plotly draws, which is not looked through (language.js)
+const translated = (text) => window.translated?.(text) ?? text; // for what Plotly draws, which is not looked through (language.js)
 const plain = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;"); // Plotly reads some HTML; names come from data
 
 // A plot drawn while its tab was hidden, or before its neighbours, has another size by now.

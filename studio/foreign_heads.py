@@ -91,8 +91,8 @@ def _labels(folder: Path, width: int) -> tuple[Head, list[str]]:
             remedy="Bring one that names labels, or predicts one number.",
         )
     named = about.get("id2label")
-    each_named = isinstance(named, dict) and len(named) == width
-    labels = [named.get(str(place)) for place in range(width)] if each_named else []
+    names = named if isinstance(named, dict) and len(named) == width else {}
+    labels = [names.get(str(place)) for place in range(width)]
     known = [
         each for each in labels if isinstance(each, str) and 0 < len(each) <= _LONGEST_LABEL and each.isprintable()
     ]

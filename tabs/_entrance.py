@@ -10,6 +10,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
+from studio.errors import ConfigError
 from studio.workshop import PRESENTER, Person, Workshop
 from tabs import _presenter
 from tabs._door import Door, Sign, alive, behind, one_account
@@ -44,8 +45,13 @@ def for_many(workshop: Workshop, word: str, hosts: Sequence[str]) -> Starlette:
     provider = Provider.of_space()
 
     def enter(name: str, tried: str, code: str) -> str:
-        if word and name.casefold() == PRESENTER and hmac.compare_digest(tried.encode(), word.encode()):
-            return PRESENTER
+        if word and name.casefold() == PRESENTER:
+            if hmac.compare_digest(tried.encode(), word.encode()):
+                return PRESENTER
+            raise ConfigError(
+                "That is not the presenter's word.",
+                remedy="Whoever started the workshop was told it. All others take another name.",
+            )
         person = workshop.enter(name, tried, code)
         people[person.folder] = person
         return person.folder

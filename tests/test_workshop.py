@@ -232,7 +232,8 @@ def test_one_persons_many_runs_let_anothers_single_one_pass(workshop: Workshop, 
         many = [ada.submit(tiny_config(training={"answer_rows": 0, "max_steps": most})) for most in (900, 4, 4)]
         one = bob.submit(tiny_config(training={"answer_rows": 0}))
         deadline = time.monotonic() + 120
-        while ada.ahead() != 1:  # once its first run has begun, Bob comes before its second
+        # Once its first run has begun, Bob comes before its second.
+        while ada.ahead() != 1 or ada.store.state(many[0]).status != "training":
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert payload(ada.store, ada, many[1], 0)["ahead"] == 1

@@ -45,6 +45,8 @@ def test_in_by_the_door_a_run_watched_and_out_again(browser: Browser, tmp_path: 
         come(presenter, url, "Grace", "short", code, said=GERMAN)
         expect(presenter.get_by_role("alert")).to_contain_text("Dein Kennwort ist zu kurz")
         expect(presenter.get_by_role("alert")).to_contain_text("Nimm eines mit 6 oder mehr Zeichen")
+        come(presenter, url, "presenter", "wrong", code, said=GERMAN)
+        expect(presenter.get_by_role("alert")).to_contain_text("nicht das Kennwort von „presenter“")
         come(presenter, url, "presenter", WORD, said=GERMAN)
         expect(presenter.locator("li")).to_contain_text("Hat noch nicht trainiert")
 
