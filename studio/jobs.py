@@ -286,7 +286,7 @@ class Jobs:
                     self._watch()
                     if self._turns:
                         self._turns.tell(bool(self._waiting), self._held())
-                    if self._waiting and (devices := self._free(self._waiting[0])):
+                    if self._waiting and (devices := self._won(self._waiting[0])):
                         self._launch_next(devices)
                     elif not self._active and self.keep_warm and time.monotonic() > self._warmed + pause:
                         self._ensure_warm()
@@ -300,6 +300,16 @@ class Jobs:
         if self._waiting != self._kept:
             ledger.keep_order(self.workspace, self._waiting)
             self._kept = list(self._waiting)
+
+    def _won(self, run_id: str) -> str:
+        """As `_free`; of queues that share the devices one alone is told so, and the others know before it starts."""
+        devices = self._free(run_id)
+        if not self._turns or devices in ("", DEVICE):
+            return devices
+        with self._turns.deciding:
+            if devices := self._free(run_id):
+                self._turns.tell(True, [*self._held(), *devices.split(",")])
+            return devices
 
     def _free(self, run_id: str) -> str:
         """The devices that a run can have now, as CUDA_VISIBLE_DEVICES lists them; '' while too few are free."""

@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import filelock
 import psutil
 
 from studio.processes import Identity
@@ -61,6 +62,7 @@ class Turns:
         self._own = replace(_read(self._path)[0], held=(), since=0.0, waits=0.0)
         self._process = asdict(Identity.of(psutil.Process()))
         self._told: Stand | None = None
+        self.deciding = filelock.FileLock(str(workspace.turns / "lock"))  # by whoever looks what is free, to take it
 
     @classmethod
     def of(cls, workspace: Workspace) -> Turns | None:

@@ -197,6 +197,27 @@ def test_who_has_had_least_comes_first_and_the_dead_do_not_count(workshop: Works
     assert len(stands(workshop.workspace)) == 2
 
 
+def test_a_device_is_promised_once_though_two_queues_look_at_once(
+    workshop: Workshop, tiny_config: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queues = []
+    for name in ("Ada", "Bob"):
+        own = join(workshop, name)
+        queues.append(Jobs(own, Store(own), keep_warm=False, devices=["0"]))
+    (ada, a), (bob, b) = ((each, each.submit(tiny_config())) for each in queues)
+    assert ada._turns is not None
+    assert bob._turns is not None
+    ada._turns.tell(True, [])
+    assert ada._won(a) == "0"  # Bob has written nothing yet, though he began to wait before Ada
+    monkeypatch.setattr("studio.turns.time.time", lambda: 1.0)
+    bob._turns.tell(True, [])
+    monkeypatch.undo()
+    assert bob.ahead() == 0
+    assert bob._won(b) == ""
+    for each in queues:
+        each.close()
+
+
 def test_what_somebody_had_is_known_to_their_next_studio(workshop: Workshop) -> None:
     own = join(workshop, "Ada")
     first = Turns(own)
@@ -230,10 +251,12 @@ def test_one_persons_many_runs_let_anothers_single_one_pass(workshop: Workshop, 
         for each in queues:
             each.start()
         many = [ada.submit(tiny_config(training={"answer_rows": 0, "max_steps": most})) for most in (900, 4, 4)]
-        one = bob.submit(tiny_config(training={"answer_rows": 0}))
         deadline = time.monotonic() + 120
-        # Once its first run has begun, Bob comes before its second.
-        while ada.ahead() != 1 or ada.store.state(many[0]).status != "training":
+        while ada.store.state(many[0]).status != "training":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        one = bob.submit(tiny_config(training={"answer_rows": 0}))
+        while ada.ahead() != 1:  # its first run has begun, so Bob comes before its second
             assert time.monotonic() < deadline
             time.sleep(0.01)
         assert payload(ada.store, ada, many[1], 0)["ahead"] == 1
