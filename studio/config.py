@@ -42,6 +42,7 @@ class DatasetSettings(Settings):
         lt=1,
         help="This part of the rows is never trained on and tells whether the model learnt or memorised. "
         "Unused where the data set brings its own held-out rows.",
+        source="Hastie, Tibshirani & Friedman 2009, The Elements of Statistical Learning, section 7.2",
     )
     test_share: float = setting(
         0.0,
@@ -50,6 +51,7 @@ class DatasetSettings(Settings):
         lt=1,
         advanced=True,
         help="This part is set apart too and never looked at while training: for a last, honest score.",
+        source="Hastie, Tibshirani & Friedman 2009, The Elements of Statistical Learning, section 7.2",
     )
     split: Literal["random", "stratified", "grouped", "clusters"] = setting(
         "random",
@@ -57,6 +59,7 @@ class DatasetSettings(Settings):
         advanced=True,
         help="'stratified' keeps the shares of each value of a column, 'grouped' keeps rows with the same value "
         "together, 'clusters' keeps near duplicates together. Equal rows always stay on one side.",
+        source="Kohavi 1995, A Study of Cross-Validation and Bootstrap; Kapoor & Narayanan 2023, arXiv:2207.07048",
     )
     split_column: str = setting(
         "",
@@ -165,7 +168,14 @@ class RunConfig(Settings):
     trackers: TrackerSettings = TrackerSettings()
     comparison: str = Field(default="", max_length=64)  # runs with the same one are compared side by side
     label: str = Field(default="", max_length=100)  # what the run is called beside its method, model and data
-    seed: int = setting(0, "Seed", ge=0, le=2**31 - 1, help="The same seed gives the same run on the same machine.")
+    seed: int = setting(
+        0,
+        "Seed",
+        ge=0,
+        le=2**31 - 1,
+        help="The same seed gives the same run on the same machine.",
+        source="PyTorch documentation: Reproducibility",
+    )
 
     @property
     def method_name(self) -> str:

@@ -66,6 +66,7 @@ class EvaluationSettings(Settings):
         le=10_000,
         help="Of each data set, drawn by chance among those that none of the models was trained on. More rows tell "
         "smaller differences from chance.",
+        source="Miller 2024, arXiv:2411.00640",
     )
     answers: bool = setting(
         True,
@@ -92,6 +93,7 @@ class EvaluationSettings(Settings):
         le=5,
         advanced=True,
         help="Higher: they differ more, which helps the best of many and harms each of them.",
+        source="Chen et al. 2021, arXiv:2107.03374",
     )
     seed: int = setting(
         0, "Seed", ge=0, le=2**31 - 1, advanced=True, help="The same one draws the same rows and programs."
@@ -108,7 +110,13 @@ class EvaluationSettings(Settings):
         "", "Folder of tasks", max_length=500, advanced=True, help="Of your own. Empty: 'tasks' in the workspace."
     )
     num_fewshot: int | None = setting(
-        None, "Examples before each row of a task", ge=0, le=100, advanced=True, help="Empty: as each task says."
+        None,
+        "Examples before each row of a task",
+        ge=0,
+        le=100,
+        advanced=True,
+        help="Empty: as each task says.",
+        source="Brown et al. 2020, arXiv:2005.14165, section 2",
     )
     limit: int | None = setting(
         None,
@@ -116,6 +124,7 @@ class EvaluationSettings(Settings):
         ge=1,
         advanced=True,
         help="The first ones, to try a task: its numbers are then not those of the whole. Empty: all of them.",
+        source="Gao et al., Language Model Evaluation Harness",
     )
 
 

@@ -74,7 +74,13 @@ class StudySettings(Settings):
         32, "Rows to search on", ge=4, le=10_000, advanced=True, help="Prompts are compared on these."
     )
     select_rows: int = setting(
-        32, "Rows to choose on", ge=4, le=10_000, advanced=True, help="The best few are scored anew on these."
+        32,
+        "Rows to choose on",
+        ge=4,
+        le=10_000,
+        advanced=True,
+        help="The best few are scored anew on these.",
+        source="Cawley & Talbot 2010, On Over-fitting in Model Selection",
     )
     sealed_rows: int = setting(
         64,
@@ -82,6 +88,7 @@ class StudySettings(Settings):
         ge=4,
         le=10_000,
         help="Looked at once, at the end, by the first prompt and the best one: for an honest score.",
+        source="Cawley & Talbot 2010, On Over-fitting in Model Selection",
     )
     minutes: float | None = setting(
         10.0,

@@ -36,8 +36,8 @@ def test_every_field_of_every_group_is_there_with_its_own_help() -> None:
 def test_a_setting_without_a_source_has_that_of_its_group() -> None:
     rank = next(each for each in settings() if each.where.startswith("method lora_scratch: r"))
     assert rank.source == "Hu et al. 2021, arXiv:2106.09685"
-    dpo = next(each for each in settings() if each.where.startswith("objective ppo: gamma"))
-    assert dpo.source == "Schulman et al. 2017, arXiv:1707.06347"
+    critic = next(each for each in settings() if each.where.startswith("objective ppo: value_learning_rate"))
+    assert critic.source == "Schulman et al. 2017, arXiv:1707.06347"
 
 
 def test_one_that_many_groups_share_is_listed_once_and_says_so() -> None:

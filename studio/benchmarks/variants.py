@@ -63,24 +63,35 @@ class BenchSettings(Settings):
         "Number format",
         min_length=1,
         help="Of the weights: float32, bfloat16, float16, int8 and nf4 through bitsandbytes, gguf through llama.cpp.",
+        source="Dettmers et al. 2022, arXiv:2208.07339; 2023, arXiv:2305.14314",
     )
     attention: tuple[Attention, ...] = setting(
-        ("sdpa",), "Attention", min_length=1, help="Who computes it: eager, sdpa, or flash_attention_2."
+        ("sdpa",),
+        "Attention",
+        min_length=1,
+        help="Who computes it: eager, sdpa, or flash_attention_2.",
+        source="Dao 2023, arXiv:2307.08691",
     )
     cache: tuple[Cache, ...] = setting(
         ("dynamic",),
         "Cache",
         min_length=1,
         help="Of keys and values: dynamic grows with the answer, static has its full size from the start.",
+        source="Hugging Face, Transformers documentation: Cache strategies",
     )
     compile: tuple[bool, ...] = setting(
         (False,),
         "torch.compile",
         min_length=1,
         help="Compiled once, which may take minutes, in the hope that each token is quicker. Needs the static cache.",
+        source="Ansel et al. 2024, doi:10.1145/3620665.3640366",
     )
     batch_size: Numbers = setting(
-        (1, 8), "Batch sizes", min_length=1, help="Requests answered at once, such as 1, 8. Several are separate lines."
+        (1, 8),
+        "Batch sizes",
+        min_length=1,
+        help="Requests answered at once, such as 1, 8. Several are separate lines.",
+        source="Pope et al. 2022, arXiv:2211.05102",
     )
     prompt_tokens: Numbers = setting(
         (128,), "Prompt length", min_length=1, unit="tokens", help="Of prompts made to length; several, with commas."
@@ -112,12 +123,20 @@ class BenchSettings(Settings):
     rounds: int = setting(
         3, "Rounds", ge=1, le=100, help="All variants are measured so often, in turn, so that a change of the machine "
         "meets all of them. How far rounds lie apart says how sure a difference is.",
+        source="Georges et al. 2007, doi:10.1145/1297027.1297033",
     )  # fmt: skip
     batches: int = setting(
         3, "Batches a round", ge=1, le=1000, help="Measured of each variant in each round, after the warm-up."
     )
     warmup: int = setting(
-        1, "Warm-up", ge=0, le=100, unit="batches", advanced=True, help="Answered first and not counted."
+        1,
+        "Warm-up",
+        ge=0,
+        le=100,
+        unit="batches",
+        advanced=True,
+        help="Answered first and not counted.",
+        source="Georges et al. 2007, doi:10.1145/1297027.1297033",
     )
     temperature: float = setting(
         0.0,
@@ -126,6 +145,7 @@ class BenchSettings(Settings):
         le=2,
         advanced=True,
         help="0 takes the likeliest token each time; above, tokens are drawn.",
+        source="Hinton et al. 2015, arXiv:1503.02531, eq. 1",
     )
     seed: int = setting(
         0, "Seed", ge=0, le=2**31 - 1, advanced=True, help="For the order of the prompts, and for drawing."

@@ -47,7 +47,11 @@ class Bottleneck(Method):
         source="Houlsby et al. 2019, arXiv:1902.00751, section 3.2: 64 of 1,024",
     )
     non_linearity: Literal["gelu", "relu", "silu", "tanh"] = setting(
-        "gelu", "Nonlinearity", advanced=True, help="What bends the bottleneck's values; it matters little."
+        "gelu",
+        "Nonlinearity",
+        advanced=True,
+        help="What bends the bottleneck's values; it matters little.",
+        source="Houlsby et al. 2019, arXiv:1902.00751, figure 2",
     )
     where: Where = setting(
         "both",

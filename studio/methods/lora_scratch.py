@@ -39,11 +39,13 @@ class LoraScratch(Method):
         lt=1.0,
         search=(0.0, 0.3),
         help="Share of the update's inputs left out at random while training.",
+        source="Hu et al. 2021, arXiv:2106.09685, appendix D",
     )
     target_modules: str = setting(
         ALL_LINEAR,
         "Adapted layers",
         help="'all-linear' adapts every linear layer but the output. Or names with commas, such as 'q_proj, v_proj'.",
+        source="Hu et al. 2021, arXiv:2106.09685, section 7.1",
         min_length=1,
     )
 

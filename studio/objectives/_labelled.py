@@ -61,6 +61,7 @@ class LabelObjective(Objective):
         le=1,
         advanced=True,
         help="The layers that name the labels start at random, whatever the method: they learn at a rate of their own.",
+        source="Howard & Ruder 2018, arXiv:1801.06146, section 3.2",
     )
     label_separator: str = setting(
         ";",

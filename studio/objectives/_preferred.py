@@ -49,6 +49,7 @@ class Preferred(Objective):
         advanced=True,
         help="How turns are written for the model. 'auto' takes the model's own; 'chatml' and 'plain' serve "
         "models that have none; 'none' joins prompt and answer as they are.",
+        source="Hugging Face, Transformers documentation: Chat templates",
     )
 
     def row_length(self) -> int:

@@ -74,6 +74,7 @@ class Rewarded(Objective):
         le=5,
         advanced=True,
         help="At which answers are drawn, and their probabilities taken. At 1 the model speaks as it is.",
+        source="Hinton et al. 2015, arXiv:1503.02531, eq. 1",
     )
     kl_coef: float = setting(
         0.05,
@@ -102,6 +103,7 @@ class Rewarded(Objective):
         advanced=True,
         unit="passes",
         help="How often each batch of answers is learnt from before new ones are drawn.",
+        source="Schulman et al. 2017, arXiv:1707.06347, algorithm 1",
     )
     num_mini_batches: int = setting(
         1,
@@ -111,6 +113,7 @@ class Rewarded(Objective):
         advanced=True,
         unit="updates a pass",
         help="Each pass takes so many updates, each of its share of the answers.",
+        source="Schulman et al. 2017, arXiv:1707.06347, algorithm 1",
     )
     stop_kl: float | None = setting(
         None,
@@ -129,6 +132,7 @@ class Rewarded(Objective):
         le=1000,
         advanced=True,
         help="Taken from the score of an answer that did not end by itself.",
+        source="Huang et al. 2024, arXiv:2403.17031",
     )
     reward_scaling: bool = setting(
         False,
@@ -144,6 +148,7 @@ class Rewarded(Objective):
         le=1e6,
         advanced=True,
         help="A score counts at most this much, up or down. Empty: all of it.",
+        source="Engstrom et al. 2020, arXiv:2005.12729, section 3",
     )
     entropy_floor: float = setting(
         0.01,
@@ -153,6 +158,7 @@ class Rewarded(Objective):
         advanced=True,
         unit="nats a token",
         help="Below it the model says the same whatever it is asked: the run stops and keeps the last good weights.",
+        source="Cui et al. 2025, arXiv:2505.22617, on why it falls",
     )
 
     # -- what subclasses say -------------------------------------------------------------------------
@@ -264,6 +270,7 @@ class Grouped(Rewarded):
         le=64,
         unit="answers",
         help="Each prompt is answered so often; the answers are compared with each other.",
+        source="Ahmadian et al. 2024, arXiv:2402.14740; Shao et al. 2024, arXiv:2402.03300",
     )
 
     def answers_each(self) -> int:

@@ -30,6 +30,7 @@ class Multitask(LabelObjective):
         max_length=2000,
         help="How much each column counts in an update, however many of its rows have a label there, such as "
         "'topic=1, urgency=0.5'. What is not named counts 1.",
+        source="Kendall et al. 2018, arXiv:1705.07115, eq. 1",
     )
     numbers: str = setting(
         "",

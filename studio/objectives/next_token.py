@@ -67,6 +67,7 @@ class NextToken(Objective):
         advanced=True,
         help="How turns are written for the model. 'auto' takes the model's own; 'chatml' and 'plain' serve "
         "base models that have none; 'none' joins prompt and completion as they are.",
+        source="Hugging Face, Transformers documentation: Chat templates",
     )
 
     def packs(self, mapping: Mapping) -> bool:

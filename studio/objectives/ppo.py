@@ -55,8 +55,17 @@ class Ppo(Rewarded):
         advanced=True,
         unit="answers",
         help="How slowly the coefficient follows its target.",
+        source="Ziegler et al. 2019, arXiv:1909.08593, section 2.2",
     )
-    gamma: float = setting(1.0, "Discount", gt=0, le=1, advanced=True, help="What a reward one token later is worth.")
+    gamma: float = setting(
+        1.0,
+        "Discount",
+        gt=0,
+        le=1,
+        advanced=True,
+        help="What a reward one token later is worth.",
+        source="Schulman et al. 2015, arXiv:1506.02438, section 2",
+    )
     lam: float = setting(
         0.95,
         "GAE lambda",
@@ -66,9 +75,23 @@ class Ppo(Rewarded):
         help="1 looks at what an answer got in the end, 0 at what the critic expects after the next token.",
         source="Schulman et al. 2015, arXiv:1506.02438, eq. 16",
     )
-    vf_coef: float = setting(0.1, "Weight of the critic", ge=0, le=100, advanced=True, help="Its loss in the sum.")
+    vf_coef: float = setting(
+        0.1,
+        "Weight of the critic",
+        ge=0,
+        le=100,
+        advanced=True,
+        help="Its loss in the sum.",
+        source="Schulman et al. 2017, arXiv:1707.06347, eq. 9",
+    )
     cliprange_value: float = setting(
-        0.2, "Clip range of values", gt=0, le=1000, advanced=True, help="How far a value may move in one update."
+        0.2,
+        "Clip range of values",
+        gt=0,
+        le=1000,
+        advanced=True,
+        help="How far a value may move in one update.",
+        source="Engstrom et al. 2020, arXiv:2005.12729, section 3",
     )
     value_learning_rate: float = setting(
         1e-3,
@@ -86,9 +109,14 @@ class Ppo(Rewarded):
         advanced=True,
         help="0: the critic is a layer on what the model makes of a text anyway. Above, it learns low-rank updates of "
         "its own beside every linear layer: it can foresee more, at the price of a second pass.",
+        source="Santacroce et al. 2023, arXiv:2309.00754",
     )
     whiten_rewards: bool = setting(
-        False, "Whiten rewards", advanced=True, help="Brings the rewards of a batch's tokens to variance 1."
+        False,
+        "Whiten rewards",
+        advanced=True,
+        help="Brings the rewards of a batch's tokens to variance 1.",
+        source="Huang et al. 2024, arXiv:2403.17031",
     )
 
     def check(self, opened: Opened) -> None:

@@ -40,6 +40,7 @@ class RewardModel(Preferred):
         le=1,
         advanced=True,
         help="The layer that gives the reward starts at zero, whatever the method: it learns at a rate of its own.",
+        source="Howard & Ruder 2018, arXiv:1801.06146, section 3.2",
     )
 
     def assemble(self, model: Any, prepared: Prepared) -> Any:

@@ -44,6 +44,7 @@ class ElasticWeights(Penalty):
         le=100_000,
         unit="rows",
         help="What each weight means to old data is measured on this many rows before training, one at a time.",
+        source="Kirkpatrick et al. 2017, arXiv:1612.00796, eq. 3",
     )
 
     def rows(self) -> int:

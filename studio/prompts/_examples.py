@@ -24,6 +24,7 @@ class WithExamples(Strategy):
         ge=1,
         le=32,
         help="Shown before the question. Half of the sets have so many; the others half as many, a quarter, …",
+        source="Brown et al. 2020, arXiv:2005.14165, section 2",
     )
 
 

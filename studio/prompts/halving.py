@@ -34,6 +34,7 @@ class Halving(WithExamples):
         le=1_000,
         advanced=True,
         help="The first look at all sets takes so many rows or up to twice as many. More of them err less, and cost.",
+        source="Jamieson & Talwalkar 2016, arXiv:1502.07943",
     )
 
     def search(self, bench: Bench) -> None:

@@ -40,6 +40,7 @@ class Operators(Halving):
         ge=0,
         le=10_000,
         help="Of examples, tried first. 0: the examples stay as they are, if there are any.",
+        source="Opsahl-Ong et al. 2024, arXiv:2406.11695",
     )
 
     def search(self, bench: Bench) -> None:

@@ -19,7 +19,14 @@ class RandomExamples(WithExamples):
     title: ClassVar[str] = "Random examples"
     about: ClassVar[str] = "Tries random sets of examples before the question, each on all rows."
 
-    sets: int = setting(16, "Sets", ge=1, le=10_000, help="How many are tried, unless the budget ends first.")
+    sets: int = setting(
+        16,
+        "Sets",
+        ge=1,
+        le=10_000,
+        help="How many are tried, unless the budget ends first.",
+        source="Khattab et al. 2023, arXiv:2310.03714",
+    )
 
     def search(self, bench: Bench) -> None:
         for prompt, how in drawn(bench, self.shots, self.sets):

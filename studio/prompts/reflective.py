@@ -51,10 +51,21 @@ class Reflective(WithExamples):
     )
 
     proposals: int = setting(
-        40, "Rewritings at most", ge=1, le=10_000, help="The search ends after so many, if nothing ends it before."
+        40,
+        "Rewritings at most",
+        ge=1,
+        le=10_000,
+        help="The search ends after so many, if nothing ends it before.",
+        source="Agrawal et al. 2025, arXiv:2507.19457",
     )
     shown: int = setting(
-        4, "Rows shown", ge=1, le=32, advanced=True, help="So many rows and answers are read for each rewriting."
+        4,
+        "Rows shown",
+        ge=1,
+        le=32,
+        advanced=True,
+        help="So many rows and answers are read for each rewriting.",
+        source="Agrawal et al. 2025, arXiv:2507.19457",
     )
 
     def search(self, bench: Bench) -> None:

@@ -58,6 +58,7 @@ class Reward(Entry):
         ge=-100,
         le=100,
         help="What it counts in the sum of all rewards; below 0 it is a penalty.",
+        source="Wu et al. 2023, arXiv:2306.01693",
     )
 
     def check(self, workspace: Workspace) -> None:

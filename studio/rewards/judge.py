@@ -45,6 +45,7 @@ class Judge(Reward):
         min_length=1,
         max_length=500,
         help="Ends the sentence 'A good answer is ...', which the model is told.",
+        source="Zheng et al. 2023, arXiv:2306.05685",
     )
 
     def scorer(self, tools: Tools) -> Scorer:

@@ -29,6 +29,7 @@ class Keywords(Reward):
         "Words wanted",
         max_length=20_000,
         help="Words or phrases, parted by commas. Case does not count. The score is the share of them that is found.",
+        source="Zhou et al. 2023, arXiv:2311.07911",
     )
     absent: str = setting(
         "",

@@ -34,6 +34,7 @@ class Learned(Reward):
         "Reward model",
         max_length=100,
         help="A run with the objective 'Reward model' that was trained to its end.",
+        source="Ouyang et al. 2022, arXiv:2203.02155",
     )
 
     def check(self, workspace: Workspace) -> None:

@@ -16,7 +16,13 @@ class Length(Reward):
     about: ClassVar[str] = "Longer answers score higher, until they have as many words as are wanted."
 
     words: int = setting(
-        50, "Words wanted", ge=1, le=10_000, unit="words", help="An answer of so many words or more scores 1."
+        50,
+        "Words wanted",
+        ge=1,
+        le=10_000,
+        unit="words",
+        help="An answer of so many words or more scores 1.",
+        source="Singhal et al. 2023, arXiv:2310.03716, on what it does",
     )
 
     def scorer(self, tools: Tools) -> Scorer:

@@ -18,7 +18,13 @@ class Repetition(Reward):
     about: ClassVar[str] = "1 for answers in which no run of words comes twice; less, the more of them do."
 
     n: int = setting(
-        3, "Words in a run", ge=1, le=20, unit="words", help="1 punishes every word said twice; 3 or 4 is usual."
+        3,
+        "Words in a run",
+        ge=1,
+        le=20,
+        unit="words",
+        help="1 punishes every word said twice; 3 or 4 is usual.",
+        source="Paulus et al. 2017, arXiv:1705.04304",
     )
 
     def scorer(self, tools: Tools) -> Scorer:

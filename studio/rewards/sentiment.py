@@ -30,6 +30,7 @@ class Sentiment(Reward):
         "Classifier",
         max_length=100,
         help="A run that learnt labels and was trained to its end.",
+        source="Ziegler et al. 2019, arXiv:1909.08593",
     )
     label: str = setting("", "Label", max_length=500, help="Which of its labels is wanted.")
 

@@ -24,6 +24,7 @@ class Similarity(Reward):
         "What counts",
         help="'words': words shared, order aside, as token F1 counts them; 'order': those in the same order, "
         "as ROUGE-L does.",
+        source="Rajpurkar et al. 2016, arXiv:1606.05250; Lin 2004, ROUGE",
     )
 
     def scorer(self, tools: Tools) -> Scorer:

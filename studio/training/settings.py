@@ -23,6 +23,7 @@ class TrainingSettings(Settings):
         unit="passes",
         search=(1, 5),
         help="How often every row is seen. One to three is usual; more on small data tends to learn it by heart.",
+        source="Muennighoff et al. 2023, arXiv:2305.16264",
     )
     max_steps: int | None = setting(
         None,
@@ -40,6 +41,7 @@ class TrainingSettings(Settings):
         unit="rows",
         search=(1, 64),
         help="Rows looked at together. Larger is steadier and needs more memory.",
+        source="McCandlish et al. 2018, arXiv:1812.06162",
     )
     gradient_accumulation_steps: int = setting(
         1,
@@ -49,6 +51,7 @@ class TrainingSettings(Settings):
         unit="batches",
         search=(1, 16),
         help="Batches summed before one update: the effect of a larger batch without its memory.",
+        source="Ott et al. 2018, arXiv:1806.00187",
         advanced=True,
     )
     num_processes: int = setting(
@@ -91,6 +94,7 @@ class TrainingSettings(Settings):
         unit="steps, or share below 1",
         search=(0.0, 0.3),
         help="The learning rate rises over these first steps, so that early noise does no harm.",
+        source="Goyal et al. 2017, arXiv:1706.02677, section 2.2",
     )
     decay_steps: float = setting(
         0.2,
@@ -100,6 +104,7 @@ class TrainingSettings(Settings):
         advanced=True,
         unit="steps, or share below 1",
         help="With the schedule 'warmup_stable_decay': over these last steps the rate falls.",
+        source="Hägele et al. 2024, arXiv:2405.18392",
     )
     weight_decay: float = setting(
         0.0,
@@ -163,6 +168,7 @@ class TrainingSettings(Settings):
         advanced=True,
         help="With gradient checkpointing on a GPU: what is kept of each block waits in main memory. For very long "
         "rows.",
+        source="Rhu et al. 2016, arXiv:1602.08124",
     )
     use_liger_kernel: bool = setting(
         True,
@@ -177,6 +183,7 @@ class TrainingSettings(Settings):
         "Number format",
         advanced=True,
         help="Of the frozen weights. 'auto' takes bfloat16 where the machine computes it natively, and says so.",
+        source="Kalamkar et al. 2019, arXiv:1905.12322",
     )
     eval_steps: int | None = setting(
         None,
@@ -195,12 +202,14 @@ class TrainingSettings(Settings):
         advanced=True,
         unit="evaluations",
         help="Ends the run when the loss on held-out rows has not fallen for so many evaluations. Empty: never.",
+        source="Prechelt 1998, Early Stopping — But When?",
     )
     load_best_model_at_end: bool = setting(
         False,
         "Keep the best",
         advanced=True,
         help="Saves the weights of the evaluation with the lowest loss on held-out rows rather than the last ones.",
+        source="Prechelt 1998, Early Stopping — But When?",
     )
     save_steps: int | None = setting(
         None,
