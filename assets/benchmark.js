@@ -144,8 +144,9 @@ async function draw() {
   root.replaceChildren(
     make("p", "muted", value.about), ...(value.beside ? [make("p", "note", value.beside)] : []), ...value.advice.map(advised),
     ...(there.length ? [make("p", "muted", told), box] : []), measured(value.lines));
-  while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
-  if (there.length && mine === generation && element.isConnected) plots(box, there);
+  if (!there.length) return;
+  await drawing();
+  if (mine === generation && element.isConnected) plots(box, there);
 }
 
 watch("value", draw);

@@ -1,7 +1,9 @@
 // Histograms of token lengths. The value is {charts: [{name, edges, rows, cut}]}; `cut` is the cut-off, where it counts.
-const draw = () => {
-  const box = element.querySelector(".lengths");
-  const charts = props.value?.charts || [];
+async function draw() {
+  const box = element.querySelector(".lengths"), value = props.value;
+  const charts = value?.charts || [];
+  if (charts.length) await drawing();
+  if (value !== props.value) return;
   box.replaceChildren(...charts.map((_, i) => make("div", i ? "chart" : "chart wide")));
   const ink = themed("--body-text-color"), grid = themed("--border-color-primary");
   charts.forEach((chart, i) => {
@@ -25,6 +27,7 @@ const draw = () => {
       showlegend: false,
     }, { displayModeBar: false, responsive: true });
   });
-};
+}
+
 watch("value", draw);
 draw();

@@ -79,4 +79,4 @@ async function free(busy) {
 }
 
 find("free").addEventListener("click", () => free(false));
-follow(() => "meters", (now, ok) => { if (ok) show(now); return false; }, ASK_MS);
+follow(() => "meters", (now, ok) => { if (ok) show(now); return false; }, ASK_MS, false);

@@ -69,4 +69,4 @@ follow(() => "everybody", (now, ok) => {
   document.getElementById("told").replaceChildren(...told("", counts).children);
   document.getElementById("people").replaceChildren(...now.people.map(card));
   return false;
-}, ASK_MS);
+}, ASK_MS, false);

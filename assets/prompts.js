@@ -169,7 +169,7 @@ async function draw() {
     clear();
     return root.replaceChildren(...(value.nothing ? [make("p", "muted", value.nothing)] : []));
   }
-  while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
+  await drawing();
   if (value !== props.value && props.value?.name !== value.name) return;
   if (root.dataset.name !== value.name) { // another search than the one drawn
     wanted = beside = "";

@@ -107,7 +107,7 @@ function clear(box) {
 async function draw() {
   const found = props.value, box = element.querySelector(".preview");
   if (!found?.distributions) { clear(box); box.replaceChildren(); return; }
-  while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
+  await drawing();
   if (found !== props.value) return;
   const drawn = [];
   const chart = ([traces, look], name) => {

@@ -43,7 +43,7 @@ function redraw(box, ...nodes) {
 
 // -- asking -------------------------------------------------------------------------------------------
 
-const load = () => follow(() => `ledger?${new URLSearchParams(asked)}`, show, POLL_MS);
+const load = () => follow(() => `ledger?${new URLSearchParams(asked)}`, show, POLL_MS, false);
 
 function ask(changes) {
   asked = { ...asked, page: 0, ...changes };

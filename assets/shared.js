@@ -44,20 +44,33 @@ const ending = (run) => `${run.stopping ? "Stopping" : "Pausing"} ${run.step ? "
 
 const address = (rest) => `${window.gradio_config?.root || ""}/studio/${rest}`;
 
+// Resolves once there is Plotly, some megabytes of script that come when something is to be drawn for the first time.
+function drawing() {
+  const come = (done) => {
+    const script = make("script");
+    script.addEventListener("load", done);
+    script.addEventListener("error", () => { script.remove(); setTimeout(come, 1000, done); }); // the server is away
+    script.src = address("plotly.js");
+    document.head.append(script);
+  };
+  return window.Plotly ? Promise.resolve() : (window.plotlyComes ??= new Promise(come));
+}
+
 // Asks again and again as long as there is something to wait for; a new value ends the loop of the one before.
-// What `show` returns says whether to ask at once. `root`, the script's own, is marked while the studio is away.
+// What `show` returns says whether to ask at once; whether it `draws`, that is, with Plotly. `root`, the script's own,
+// is marked while the studio is away.
 const UNSEEN_MS = 200; // soon after a person comes back it goes on
 let generation = 0;
-async function follow(rest, show, wait) {
+async function follow(rest, show, wait, draws = true) {
   const mine = ++generation;
   let pause = wait;
-  while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
   while (mine === generation && element.isConnected) {
     const seen = !document.hidden && element.checkVisibility(); // where nobody looks, nothing is asked for
     if (seen) {
       try {
         const answer = await fetch(address(rest()));
         const found = await answer.json();
+        if (draws) await drawing();
         if (mine !== generation) return;
         root.classList.remove("offline");
         if (show(found, answer.ok)) continue;

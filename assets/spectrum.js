@@ -90,7 +90,7 @@ function table(layers, pick) {
 async function draw() {
   const layers = props.value?.layers || [], box = element.querySelector(".spectrum");
   if (!layers.length) { box.replaceChildren(); return; }
-  while (!window.Plotly) await new Promise((done) => setTimeout(done, 50));
+  await drawing();
   if (layers !== props.value?.layers) return;
   chosen = layers.reduce((best, layer, i) => (layer.relative > layers[best].relative ? i : best), 0);
   const map = make("div", "chart map"), spectrum = make("div", "chart values"), charts = make("div", "charts");

@@ -28,7 +28,7 @@ PLOTLY_ROUTE = "/studio/plotly.js"
 SAMPLES_AT_ONCE = 20  # evaluations whose answers are sent together; a page asks on for the others
 HEAD = f"""<script>{(ASSETS / "language.js").read_text(encoding="utf-8")}</script>
 <script>{(ASSETS / "stream.js").read_text(encoding="utf-8")}</script>
-<script src="{PLOTLY_ROUTE}"></script>"""
+<link rel="prefetch" as="script" href="{PLOTLY_ROUTE}">"""  # assets/shared.js runs it when it draws
 
 
 def script(*names: str) -> str:

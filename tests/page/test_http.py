@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -11,9 +13,10 @@ import pytest
 import uvicorn
 
 from studio.config import RunConfig
+from studio.errors import RunError
 from studio.events import EvalDone, Failed, Note, Phase, Queued, Saved, StepDone
 from studio.workspace import RunFolder, Workspace
-from tabs.app import make_app
+from tabs.app import _listen, make_app
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +90,27 @@ def test_a_run_can_be_stopped_but_not_from_another_site(served: tuple[Workspace,
     assert httpx.post(url, headers={"Origin": served[1]}).status_code == 200
     assert run.stop_flag.exists()
     assert httpx.post(f"{served[1]}/studio/runs/{run.id}/delete").status_code == 422
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_no_answer_on_a_kept_connection_waits_for_the_readers_acknowledgement(host: str) -> None:
+    async def delayed() -> bool:
+        met: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+        def meet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            own = writer.get_extra_info("socket")
+            met.set_result(own.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(meet, sock=_listen(host, 0)) as server:
+            _, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2])
+            writer.close()
+            return not await met
+
+    try:
+        assert not asyncio.run(delayed())
+    except RunError:
+        pytest.skip("this machine has no such address")
 
 
 def test_plotly_is_our_own_and_complete(served: tuple[Workspace, str]) -> None:

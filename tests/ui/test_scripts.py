@@ -11,7 +11,7 @@ import plotly
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tabs._live import ASSETS, script
+from tabs._live import ASSETS, PLOTLY_ROUTE, script
 
 pytestmark = pytest.mark.browser
 
@@ -30,21 +30,29 @@ Shown = Callable[..., Page]
 
 @pytest.fixture
 def shown(browser: Browser) -> Iterator[Shown]:
-    """Opens a page with nothing but one component; `answers` are what the studio says, by the path's beginning."""
+    """Opens a page with nothing but one component; `answers` are what the studio says, by the path's beginning.
+
+    Plotly is `lost` on its way so many times.
+    """
     page = browser.new_page()
     faults: list[str] = []
     page.on("pageerror", lambda error: faults.append(str(error)))
 
-    def show(template: str, names: list[str], value: Any, answers: Callable[[str], Any] = lambda path: {}) -> Page:
+    def show(
+        template: str, names: list[str], value: Any, answers: Callable[[str], Any] = lambda path: {}, lost: int = 0
+    ) -> Page:
+        tries = iter(range(1, 99))
+
         def answer(route: Route) -> None:
             path = route.request.url.removeprefix(SITE)
             if path == "/":
                 return route.fulfill(body=f'<body><div id="it">{template}</div></body>', content_type="text/html")
+            if path == PLOTLY_ROUTE:
+                return route.abort() if next(tries) <= lost else route.fulfill(path=PLOTLY)
             return route.fulfill(body=json.dumps(answers(path)), content_type="application/json")
 
         page.route(f"{SITE}/**", answer)
         page.goto(SITE)
-        page.add_script_tag(path=PLOTLY)
         page.evaluate(RUN, [script(*names), value])
         return page
 
@@ -105,6 +113,15 @@ def test_a_chart_may_have_any_name_and_is_not_resized_while_hidden(shown: Shown)
     expect(page.locator(".legendtext")).to_contain_text("<i>x</i>")
     page.evaluate("document.querySelector('.live').style.display = 'none'")
     page.wait_for_timeout(300)  # a fault would be one of the page
+
+
+def test_plotly_comes_when_something_is_drawn_and_again_where_it_was_lost(shown: Shown) -> None:
+    page = shown((ASSETS / "live.html").read_text(encoding="utf-8"), LIVE, "run", lambda path: live("loss"), lost=1)
+    expect(page.locator("[data-live=status]")).to_have_text("done")
+    expect(page.locator(".legendtext")).to_have_text("loss")
+    page = shown((ASSETS / "live.html").read_text(encoding="utf-8"), LIVE, "")
+    page.wait_for_timeout(300)
+    assert page.evaluate("[document.querySelectorAll('script').length, typeof Plotly]") == [0, "undefined"]
 
 
 def test_names_of_runs_are_text_in_the_plots_too(shown: Shown) -> None:
