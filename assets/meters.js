@@ -39,7 +39,7 @@ function gauge(name, label, text, more, parts) {
 function ram(now) {
   const own = Object.values(now.own).reduce((sum, gb) => sum + gb, 0), [used, total] = now.ram;
   const largest = Object.entries(now.own).sort((a, b) => b[1] - a[1]);
-  const parts = largest.map(([name, gb]) => `${name} ${size(gb)}`).join(", ");
+  const parts = largest.map(([name, gb]) => translated(`${name} ${size(gb)}`)).join(", ");
   const share = Math.min(own, used);
   return gauge("ram", "RAM", `${size(used)} of ${size(total)} GB`, `this studio ${size(own)}: ${parts}`, [share / total, (used - share) / total]);
 }

@@ -34,6 +34,7 @@ def test_labels_help_texts_and_what_handlers_draw_are_german_and_data_stays_as_i
     expect(page.locator("html")).to_have_attribute("lang", "de")
     expect(page.get_by_role("heading", name="Bring einem Sprachmodell etwas Neues bei")).to_be_visible()
     expect(page.get_by_text("Etwa 3 % der Gewichte lernen")).to_be_visible()
+    expect(page.get_by_role("meter", name="RAM")).to_contain_text("Seite ")
 
     page.get_by_role("tab", name="Training", exact=True).click()
     rate = page.locator(".field-learning_rate:visible")
