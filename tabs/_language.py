@@ -41,6 +41,7 @@ def named(names: Iterable[str]) -> list[tuple[str, str]]:
     return [(f"{name}\N{WORD JOINER}" if name in _known() else name, name) for name in names]
 
 
+@functools.cache  # whoever stands at a door asks for a page in one of them
 def tables() -> dict[str, dict[str, str]]:
     """Language, as BCP 47 names it → English text → its translation."""
     return {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(LANGUAGES.glob("*.json"))}
