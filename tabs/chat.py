@@ -48,7 +48,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         placeholder="Write something, or choose a held-out row above.",
     )
     with gr.Row():
-        send = gr.Button("Send to both", variant="primary", elem_id="chat-send")
+        send = gr.Button("Send to both", variant="primary", interactive=False, elem_id="chat-send")
         stop = gr.Button("Stop", elem_id="chat-stop")
         clear = gr.Button("Start over", elem_id="chat-clear")
         worth = gr.Button("Was fine-tuning worth it?", elem_id="chat-worth")
@@ -109,17 +109,17 @@ def _refresh(page: Page, run_id: str | None, met: str | None) -> Any:
     if chosen == met:
         return chooser, met, gr.skip() if known else EMPTY, *[gr.skip()] * 9
     held_out = gr.Dropdown(_held_out_choices(_folder(page, chosen)), value=None)
-    look = _look(chosen is None or page.store.state(chosen).writes)
+    look = _look(chosen is None or page.store.state(chosen).writes, chosen is not None)
     return chooser, chosen, "" if known else EMPTY, held_out, [], [], "", "", *look
 
 
-def _look(writes: bool) -> tuple[Any, ...]:
-    """The form for a model that writes, or for one that labels."""
+def _look(writes: bool, known: bool) -> tuple[Any, ...]:
+    """The form for a model that writes, or for one that labels; nothing is sent before it is known to whom."""
     return (
         gr.Row(visible=writes),
         gr.Accordion(visible=writes),
         gr.Textbox(label="Your message to both" if writes else "A text to classify"),
-        gr.Button("Send to both" if writes else "Classify"),
+        gr.Button("Send to both" if writes else "Classify", interactive=known),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 import pytest
-from playwright.sync_api import Locator, Page
+from playwright.sync_api import Locator, Page, expect
 
 from tabs.app import tab_modules
 from tests.ui.conftest import Open, Studio, go, wait_for_status
@@ -59,6 +59,7 @@ def by_keyboard(page: Page) -> None:
     page.keyboard.press("Enter")
     tab_to(page, page.locator("#chat-prompt textarea"))
     page.keyboard.type("say 3")
+    expect(page.locator("#chat-send")).to_be_enabled()  # once the tab knows with whom one talks
     tab_to(page, page.locator("#chat-send"))
     page.keyboard.press("Enter")
     page.locator("#chat-outcome").wait_for(timeout=60_000)
