@@ -51,6 +51,7 @@ from tabs._engines import Engines
 from tabs._guard import LOOPBACK, SameOrigin
 from tabs._shared import QUIET, Page
 
+QUEUE_S = 0.02  # between two looks for whom to serve; at Gradio's 1 and 10 ms an idle studio takes a twelfth of a core
 HERE = """() => [document.querySelector('#tabs [role="tab"][aria-selected="true"]')?.id ?? ""]"""
 MAX_UPLOAD = "1gb"
 OPEN = Entrance()
@@ -81,6 +82,7 @@ def build(
         # One slot a handler, Gradio's default, would let a room of people wait for one person's upload. It is said
         # while the page is empty: Gradio then describes the whole of it to itself once less.
         demo.queue(default_concurrency_limit=20)
+        demo._queue.sleep_when_free = demo._queue.progress_update_sleep_when_free = QUEUE_S
         _meters.header(person)
         # Not inside the strip, which counts its children.
         empty = ("run", "source", "looked")

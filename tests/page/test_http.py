@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import httpx
 import pytest
@@ -24,7 +25,7 @@ from tabs.app import _listen, make_app
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Workspace, str]]:
     workspace = Workspace(tmp_path_factory.mktemp("served")).create()
     server = uvicorn.Server(uvicorn.Config(make_app(workspace, keep_warm=False), port=0, log_level="error"))
-    thread = threading.Thread(target=server.run, daemon=True)
+    thread = threading.Thread(target=server.run, name="served", daemon=True)
     thread.start()
     while not server.started:
         time.sleep(0.05)
@@ -144,3 +145,18 @@ def test_the_page_keeps_no_history_and_offers_no_api(served: tuple[Workspace, st
     assert not config.get("run_history")
     public = [each for each in config["dependencies"] if each.get("api_visibility") == "public"]
     assert public == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="only Linux says how often a thread woke")
+def test_who_waits_for_nobody_sleeps(served: tuple[Workspace, str]) -> None:
+    """An idle server's processor belongs to the training beside it."""
+    assert httpx.get(f"{served[1]}/config").is_success  # its queue looks for whom to serve since somebody came
+    (thread,) = (each for each in threading.enumerate() if each.name == "served")
+    status = Path(f"/proc/self/task/{thread.native_id}/status")
+
+    def woken() -> int:
+        return int(status.read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+
+    before = woken()
+    time.sleep(2)
+    assert woken() - before < 2 * 200
