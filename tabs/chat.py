@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, judge, refusal, r
 TITLE = "Chat"
 ORDER = 50
 HELD_OUT_SHOWN = 50
+SHOWN_S = 0.1  # between two looks at an answer: each token of a swift model would have both talks drawn anew
 LABELS_SHOWN = 5  # of a head, the likeliest
 Turns = list[dict[str, str]]
 
@@ -179,6 +181,7 @@ def _ask(
     *before, user = framed.messages(_as_asked(framed, text))
     talks = [[*_plain(side), user] for side in (base, tuned)]
     sampling = Sampling(max_new_tokens=int(most), temperature=heat, top_p=mass)
+    shown = 0.0
     try:
         for side, adapter in enumerate((False, True)):
             asked, answer = talks[side], ""
@@ -187,6 +190,9 @@ def _ask(
                 doing = "Answering" if piece.kind == "text" else piece.text
                 if answer:
                     talks[side] = [*asked, {"role": "assistant", "content": answer}]
+                if piece.kind == "text" and time.monotonic() - shown < SHOWN_S:
+                    continue
+                shown = time.monotonic()
                 # The prompt is kept until both have answered: a fault must not lose what was written.
                 yield *map(_shown, talks), gr.skip(), f'<p class="muted">{escaped(doing)} …</p>', gr.skip()
             talks[side] = [*asked, {"role": "assistant", "content": answer or "(it said nothing)"}]

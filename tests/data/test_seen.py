@@ -59,7 +59,7 @@ def agree(rows, mapping, tokenizer, max_length):
 @pytest.mark.skipif(not ALPACA.exists(), reason="the shared test data is not beside this checkout")
 @pytest.mark.parametrize("max_length", [300, 100_000])
 def test_alpaca_is_seen_as_it_is_learnt(tokenizer, max_length):
-    agree(json.loads(ALPACA.read_text(encoding="utf-8")), INSTRUCTION, tokenizer, max_length)
+    agree(json.loads(ALPACA.read_text(encoding="utf-8"))[:400], INSTRUCTION, tokenizer, max_length)
 
 
 @pytest.mark.starter

@@ -91,3 +91,20 @@ def test_a_prompt_with_one_column_takes_the_message_and_one_with_several_is_refu
     assert echo.asked[0][-1]["content"] == "Sort now!"
     with pytest.raises(RunError, match="several columns"):
         ask("{question} {context}")
+
+
+class Swift(Echo):
+    """One that writes faster than anybody reads."""
+
+    def ask(self, folder: object, messages: list[dict[str, str]], **how: object) -> Any:
+        yield from (Piece("text", f"{i} ") for i in range(1000))
+
+
+def test_a_swift_answer_is_whole_and_not_drawn_anew_for_each_token(workspace: Workspace) -> None:
+    folder = workspace.new_run("lora")
+    RunConfig.parse({"model": "tiny"}).save(folder.config)
+    page: Any = SimpleNamespace(workspace=workspace, store=Store(workspace), responder=Swift())
+    shown = list(_ask(page, folder.id, "count", "", [], [], ("", ""), 0, 1, 8))
+    assert len(shown) < 200
+    whole = "".join(f"{i} " for i in range(1000))
+    assert [_plain(side)[-1]["content"] for side in shown[-1][:2]] == [whole, whole]
