@@ -298,17 +298,6 @@ class ConfigForm:
     def components(self) -> list[Component]:
         return [component for _, part in self.parts for component in part.components()]
 
-    def on_change(self, handler: Callable[..., Any], inputs: list[Any], outputs: Any) -> None:
-        """Call `handler` whenever anything in the form changes; of a burst, only the last counts."""
-        gr.on(
-            [component.change for component in self.components()],  # pyright: ignore[reportAttributeAccessIssue]
-            handler,
-            inputs,
-            outputs,
-            **QUIET,
-            trigger_mode="always_last",
-        )
-
     def pickers(self) -> dict[str, Component]:
         """Method → the widget in which it names layers, for those that do."""
         groups = self.method.groups

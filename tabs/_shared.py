@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 from gradio.events import Dependency
 
 from studio.config import RunConfig
@@ -32,6 +33,18 @@ QUIET: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibil
 PRIVATE: dict[str, Any] = {"api_visibility": "private"}
 # Without a spinner, but through the queue: only then does Gradio tell listeners that a gr.State changed.
 HEARD: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+
+# The bell may be drawn a moment after the first of what rings it.
+_RING = """() => {
+    const rung = (window.rung ??= {});
+    const ring = () => {
+        const bell = document.getElementById("BELL");
+        if (bell) bell.click();
+        else rung["BELL"] = setTimeout(ring, 150);
+    };
+    clearTimeout(rung["BELL"]);
+    rung["BELL"] = setTimeout(ring, 150);
+}"""
 
 WAITING = '<p class="muted">Waiting for its turn: one model works at a time.</p>'
 LEAVING = '<p class="muted">It ends with the step that is under way.</p>'
@@ -90,6 +103,19 @@ def said(handler: Callable[..., Any]) -> Callable[..., Any]:
             raise message(error) from None
 
     return _like(handler, whole)
+
+
+def settled(form: Sequence[Component], handler: Callable[..., Any], inputs: list[Any], outputs: Any) -> None:
+    """Call `handler` once a burst of changes in `form` is over; drawn where it is called, and never seen.
+
+    Gradio itself would copy every input for each change of the burst, and ask once for each of those that come at one
+    moment: most of the time that it takes to fill a form.
+    """
+    bell = gr.Button("", visible="hidden")
+    bell.elem_id = f"settled-{bell._id}"
+    changed = [component.change for component in form]  # pyright: ignore[reportAttributeAccessIssue]
+    gr.on(changed, None, js=_RING.replace("BELL", bell.elem_id), **QUIET)
+    bell.click(handler, inputs, outputs, **QUIET, trigger_mode="always_last")
 
 
 def _like(handler: Callable[..., Any], wrapper: Callable[..., Any]) -> Callable[..., Any]:

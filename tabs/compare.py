@@ -19,7 +19,19 @@ from studio.store import State, Store
 from studio.training.settings import TrainingSettings
 from tabs import _downloads
 from tabs._form import Choice, Group
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, as_asked, escaped, model_choices, refusal, said, source_choices
+from tabs._shared import (
+    HEARD,
+    PRIVATE,
+    QUIET,
+    Page,
+    as_asked,
+    escaped,
+    model_choices,
+    refusal,
+    said,
+    settled,
+    source_choices,
+)
 from tabs._versus import MOST_RUNS, panel
 
 TITLE = "Compare"
@@ -103,8 +115,7 @@ def build(page: Page, tab: gr.Tab) -> None:
         arrive, [page.source, form.source, chooser], [form.source, chooser, shown, form.model], **QUIET
     )
     arrived.then(plan, fields, [verdict, start], **QUIET)
-    changes = [component.change for component in fields]  # pyright: ignore[reportAttributeAccessIssue]
-    gr.on(changes, plan, fields, [verdict, start], **QUIET, trigger_mode="always_last")
+    settled(fields, plan, fields, [verdict, start])
     start.click(said(begin), fields, [chooser, shown, told, new], **PRIVATE)
     chooser.input(lambda comparison: (comparison or "", ""), chooser, [shown, told], **QUIET)
     take.click(said(functools.partial(_csv, page)), chooser, told, **PRIVATE)

@@ -16,7 +16,7 @@ from studio.search import Budget, find, prepared, searches, trials
 from studio.space import Space, with_values
 from tabs._form import Group
 from tabs._searching import choices, space_panel
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, as_asked, escaped, refusal, said
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, as_asked, escaped, refusal, said, settled
 from tabs._versus import panel
 
 TITLE = "Search"
@@ -64,8 +64,7 @@ def build(page: Page, tab: gr.Tab) -> None:
     arrive = functools.partial(_arrive, page)
     gr.on([tab.select, page.base.change], arrive, [page.base, page.source, chooser], arrived, **QUIET)
     space.input(pick, fields, [picked, verdict], **QUIET, trigger_mode="always_last")
-    changes = [component.change for component in budget.components()]  # pyright: ignore[reportAttributeAccessIssue]
-    gr.on(changes, plan, [picked, *fields], verdict, **QUIET, trigger_mode="always_last")
+    settled(budget.components(), plan, [picked, *fields], verdict)
     space.submit(said(begin), fields, [chooser, shown, new], **PRIVATE)
     chooser.input(lambda search_id: search_id or "", chooser, shown, **QUIET)
     change.click(lambda: gr.Tabs(selected="train"), None, page.tabs, **QUIET)

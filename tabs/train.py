@@ -26,7 +26,7 @@ from tabs._layers import picked, shown
 from tabs._live import script
 from tabs._plan import memory, pairs, proposal, verdict
 from tabs._schedule import picture
-from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, source_choices
+from tabs._shared import HEARD, PRIVATE, QUIET, Page, escaped, model_choices, refusal, said, settled, source_choices
 from tabs._terms import offer as offer_terms
 
 TITLE = "Train"
@@ -210,8 +210,7 @@ def _keep_planned(page: Page, tab: gr.Tab, asked: Asked, told: Told) -> None:
     steps = [told.fit, told.steps, told.apply, told.undo]
     planned = [told.verdict, told.memory, *steps, told.start, told.yaml, asked.layers]
     planned += [offer.told, offer.take, offer.undo]
-    gr.on([asked.model.change, source.change], plan, fields, planned, **QUIET, trigger_mode="always_last")
-    asked.form.on_change(plan, fields, planned)
+    settled(asked.fields, plan, fields, planned)
     arrived = tab.select(arrive, [page.source, source], [source, page.source, asked.old, asked.model], **QUIET)
     arrived.then(plan, fields, planned, **QUIET)
 
