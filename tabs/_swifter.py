@@ -2,6 +2,8 @@
 
 A page of a thousand components is searched from its root for each target of each handler, when it opens and whenever a
 handler is called. What is replaced finds the same: in a map, or not at all where nothing is made of what is found.
+Whenever a handler begins or ends, all that any handler ever wrote to is told whether it waits: now only whoever waits
+since then, or no longer. Of what a handler reads, all that is known of it was copied: now its value.
 On the server a page is described by the signatures of its components' constructors, which are worked out once.
 Beside that, the language that somebody chose is asked for in the same way.
 """
@@ -39,13 +41,26 @@ FOUND = (
     "let r=new Map,i=null,a=(e,n)=>{r.has(e.id)||r.set(e.id,n),e.id===t&&(i??=e);let o=0;"
     "for(let t of e.children??[])a(t,[...n,o++])};return a(e,[]),Z.ways.set(e,r),i}"
 )
+# What waits: each component is told what it was told before, which looks through all that lie around it.
+TOLD = (
+    "async update_loading_stati_state(){await Promise.all(Object.entries(this.loading_stati.current)"
+    ".map(([e,t])=>this.update_state_cb(Number(e),{loading_status:t},!1)))}"
+)
+# Those of whom something else is known than they were told.
+NEWS = (
+    "async update_loading_stati_state(){let n=this.told??=new Map;"
+    "await Promise.all(Object.entries(this.loading_stati.current)"
+    ".filter(([e,t])=>{let r=n.get(e);n.set(e,t);"
+    "return!r||Object.keys({...r,...t}).some(e=>(r[e]??null)!==(t[e]??null))})"
+    ".map(([e,t])=>this.update_state_cb(Number(e),{loading_status:t},!1)))}"
+)
 CHANGES = {  # script → what it holds, what is put there
     "core-*.js": {
         LOOP: LOOKED_UP,
         SEARCH: FOUND,
-        # The state of a component that is shown is its own to tell.
-        "let t=this.#s.get(e),n=Z(this.root,e);return!t&&!n?null:": (
-            "let t=this.#s.get(e),n=t?null:Z(this.root,e);return!t&&!n?null:"
+        # The state of a component that is shown is its own to tell, or its value alone.
+        "async get_state(e){let t=this.#s.get(e),n=Z(this.root,e);return!t&&!n?null:t?await t():": (
+            "async get_state(e,r){let t=this.#s.get(e),n=t?null:Z(this.root,e);return!t&&!n?null:t?await t(r):"
         ),
     },
     # A language that was chosen on the page counts before the browser's (assets/language.js).
@@ -59,6 +74,25 @@ CHANGES = {  # script → what it holds, what is put there
         # Where there is nothing to set, no state need be known.
         "async set_event_args(e,t){let n={},": (
             "async set_event_args(e,t){if(!Object.keys(t).length)return()=>{};let n={},"
+        ),
+        TOLD: NEWS,
+        "register_loading_stati(e){for(": "register_loading_stati(e){this.told=new Map;for(",
+        # Handlers are given values, but for the few that ask for components.
+        "gather_state(e,t=[]){return(await Promise.all(e.map(e=>this.get_state_cb(e))))": (
+            "gather_state(e,t=[]){return(await Promise.all(e.map((e,n)=>this.get_state_cb(e,!t.includes(n)))))"
+        ),
+    },
+    "src-*.js": {
+        "async get_data(){return c(this.props)}": (
+            "async get_data(e){return e?{value:c(this.props.value)}:c(this.props)}"
+        ),
+    },
+    "statustracker-*.js": {
+        # The clock of what waits ends with it, not never: that of the page's own start ran on, at each frame.
+        "F(Pe,(performance.now()-w(de))/1e3),W&&ze()": "F(Pe,(performance.now()-w(de))/1e3),U?.isConnected&&W&&ze()",
+        "h=this.fn_inputs[t];return p.concat(h)": "h=this.fn_inputs[t],P=new Set(p),H=new Set(h);return p.concat(h)",
+        "let _=h.includes(e)&&s?`input`:p.includes(e)?`output`:`skip`;": (
+            "let _=s&&H.has(e)?`input`:P.has(e)?`output`:`skip`;"
         ),
     },
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import time
 from types import FunctionType
 
 import gradio
@@ -11,7 +12,8 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 from playwright.sync_api import Browser
 
-from tabs._swifter import CHANGES, FOUND, LOOKED_UP, LOOP, SEARCH, router
+from tabs._swifter import CHANGES, FOUND, LOOKED_UP, LOOP, NEWS, SEARCH, TOLD, router
+from tests.ui.conftest import Studio
 
 pytestmark = pytest.mark.browser
 
@@ -48,6 +50,52 @@ SEARCHED = """(search) => {
     told.push(Z(node(1, node(2)), 2).name, Z(node(2), 2).name, Z(node(1), 2));
     return told;
 }"""
+# What each of three components knows after each of some moments, and how often any was told.
+WAITED = """async (tell) => {
+    const known = {}, seen = [];
+    let told = 0;
+    const page = new (new Function("return class {" + tell + "}")())();
+    page.update_state_cb = async (id, { loading_status }) => { told += 1; known[id] = loading_status; };
+    for (const current of [
+        { 1: {}, 2: {}, 3: {} },
+        { 1: { status: "pending", fn_index: 4 }, 2: { status: "pending", fn_index: 4 }, 3: {} },
+        { 1: { status: "complete", fn_index: 4 }, 2: { status: "pending", fn_index: 4 }, 3: { used_cache: null } },
+        { 1: { status: "complete", fn_index: 5 }, 2: { status: "complete", fn_index: 4 }, 3: {} },
+        { 1: {}, 2: { status: "error", fn_index: 4, message: "no" }, 3: {} },
+        { 1: {}, 2: { status: "error", fn_index: 4, message: "nor this" }, 3: {} },
+    ]) {
+        page.loading_stati = { current };
+        await page.update_loading_stati_state();
+        seen.push(Object.values(known).map(({ status, fn_index, message }) => [status, fn_index, message]));
+    }
+    return [seen, told];
+}"""
+
+
+def test_whoever_waits_is_told_what_all_are_told(browser: Browser) -> None:
+    page = browser.new_page()
+    (slow, often), (quick, seldom) = (page.evaluate(WAITED, tell) for tell in (TOLD, NEWS))
+    page.close()
+    assert slow == quick
+    assert (often, seldom) == (18, 11)
+
+
+def test_a_page_at_rest_draws_nothing(browser: Browser, studio: Studio) -> None:
+    page = browser.new_page()
+    page.add_init_script(
+        "window.frames_asked = 0; const asked = window.requestAnimationFrame.bind(window);"
+        "window.requestAnimationFrame = (call) => { window.frames_asked += 1; return asked(call); };"
+    )
+    page.goto(studio.url)
+    page.locator("body[data-arrived]").wait_for()
+    asked = [page.evaluate("window.frames_asked")]
+    deadline = time.monotonic() + 30
+    while len(asked) < 2 or asked[-1] - asked[-2] > 5:  # in a second; what moved while the page came comes to rest
+        assert time.monotonic() < deadline, f"{asked[-1] - asked[-2]} frames a second"
+        page.wait_for_timeout(1000)
+        asked.append(page.evaluate("window.frames_asked"))
+    page.close()
+    assert asked[0] > 0
 
 
 def test_it_finds_what_the_search_finds(browser: Browser) -> None:
@@ -71,8 +119,8 @@ def test_the_installed_gradio_is_served_with_the_changes() -> None:
     app = FastAPI()
     app.include_router(router())
     paths = sorted(getattr(route, "path", "") for route in router().routes)
-    assert [path.split("-")[0] for path in paths] == ["/assets/Blocks", "/assets/core", "/assets/runtime"]
-    for path, pattern in zip(paths, ("Blocks-*.js", "core-*.js", "runtime-*.js"), strict=True):
+    assert [path.split("-")[0] for path in paths] == [f"/assets/{pattern.split('-')[0]}" for pattern in sorted(CHANGES)]
+    for path, pattern in zip(paths, sorted(CHANGES), strict=True):
         changes = CHANGES[pattern]
         script = TestClient(app).get(path)
         assert script.headers["content-type"].startswith("text/javascript")
